@@ -1,0 +1,119 @@
+//! Node to node: a small trait, an in-process broker and one over Redis pub/sub.
+//!
+//! A broker carries envelopes; it never looks at a payload and knows no sockets.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use crate::protocol::{Payload, Topic};
+
+/// What one node tells the others about a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Letter {
+    /// An event for every subscriber of the topic.
+    Broadcast {
+        /// The event's name.
+        event: String,
+        /// Its payload, relayed byte for byte.
+        payload: Payload,
+    },
+    /// A stored record for every subscriber of the topic, to be delivered in `id` order.
+    Record {
+        /// Its place in the topic.
+        id: u64,
+        /// The topic's epoch.
+        epoch: String,
+        /// The event's name.
+        event: String,
+        /// The wire payload, JSON.
+        payload: Payload,
+    },
+    /// Close every socket with this id; sent on the node topic.
+    Disconnect {
+        /// The socket id, such as `user:42`.
+        socket_id: String,
+    },
+    /// A change of the presence state, opaque to the broker.
+    Presence(bytes::Bytes),
+}
+
+/// What arrives from another node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// The topic it was published on.
+    pub topic: Topic,
+    /// What was said.
+    pub letter: Letter,
+    /// When its node accepted it: microseconds since the Unix epoch, by that node's clock.
+    pub accepted_at: i64,
+}
+
+/// How a subscription was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subscribed {
+    /// The other nodes' publishes arrive from now on.
+    Acknowledged,
+    /// The broker is down; it subscribes as soon as it is back.
+    Deferred,
+}
+
+/// Why the broker did not do what was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BrokerError {
+    /// The queue of what is to be published is full.
+    Full,
+    /// The broker is up but did not acknowledge a subscription in time.
+    Unacknowledged,
+    /// The broker has been shut down.
+    Closed,
+}
+
+impl fmt::Display for BrokerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "the publish queue is full",
+            Self::Unacknowledged => "the subscription was not acknowledged in time",
+            Self::Closed => "the broker is shut down",
+        })
+    }
+}
+
+impl std::error::Error for BrokerError {}
+
+/// What a broker tells the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// Another node published.
+    Delivery(Delivery),
+    /// The link to the other nodes is up (again) and every topic is resubscribed:
+    /// what was published meanwhile may be missing.
+    Connected,
+    /// The link to the other nodes is down.
+    Disconnected,
+}
+
+/// Where a broker hands over what arrives, in order, from one task; it must not block.
+pub type Inbox = Arc<dyn Fn(Notice) + Send + Sync>;
+
+/// The link between the nodes. A node's own publishes never come back to it.
+///
+/// # Ordering
+/// What one node publishes on one topic arrives in order on every other node.
+pub trait Broker: Send + Sync + 'static {
+    /// Queues a letter for the other nodes; never blocks.
+    ///
+    /// # Errors
+    /// [`BrokerError::Full`] when the bounded queue has no room (nothing was queued).
+    fn publish(&self, topic: &Topic, letter: Letter) -> Result<(), BrokerError>;
+
+    /// Subscribes this node to a topic; idempotent. Resolves when the other nodes' publishes arrive.
+    fn subscribe<'a>(&'a self, topic: &'a Topic) -> BoxFuture<'a, Result<Subscribed, BrokerError>>;
+
+    /// Ends this node's subscription; never blocks.
+    fn unsubscribe(&self, topic: &Topic);
+
+    /// Says whether the link is up; always true for a single node.
+    fn connected(&self) -> bool;
+}

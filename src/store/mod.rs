@@ -1,0 +1,212 @@
+//! Records at rest: the store trait, the writer pool, and its Postgres and SQLite implementations.
+//!
+//! A store gives each record its place in its topic; it never broadcasts.
+
+use std::fmt;
+
+use futures_util::future::BoxFuture;
+
+use crate::channel::{Author, Epoch, NewRecord, Record};
+use crate::protocol::Topic;
+
+/// Why the store did not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreError {
+    /// The store can't be reached, or is too slow, or refuses for now; trying again may help.
+    Unavailable(String),
+    /// The store refuses this input for good (for example a value that its encoding lacks).
+    Refused(String),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable(why) => write!(f, "store unavailable: {why}"),
+            Self::Refused(why) => write!(f, "store refused: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// The answer to one record of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Appended {
+    /// It was stored now and has this place.
+    Stored {
+        /// Its place in the topic.
+        id: u64,
+    },
+    /// It was stored before, by this `uid` or by the same player's `client_key` in the topic:
+    /// the first one's place and uid. Nothing was stored or numbered.
+    Known {
+        /// The first record's place in the topic.
+        id: u64,
+        /// The first record's uid.
+        uid: uuid::Uuid,
+    },
+}
+
+/// What a batch did, in the order of the batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// One answer a record, in input order.
+    pub answers: Vec<Appended>,
+    /// The epoch of each topic that the batch touched.
+    pub epochs: Vec<(Topic, Epoch)>,
+}
+
+/// Where a topic ends in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The newest place; 0 for a topic without records.
+    pub last_id: u64,
+    /// The topic's epoch; made on the first look at the topic, so that it is never absent.
+    pub epoch: Epoch,
+}
+
+/// Which records of a topic to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Range {
+    /// The newest `count`.
+    Recent {
+        /// How many at most.
+        count: usize,
+    },
+    /// The newest `count` of those with an id above `after`.
+    After {
+        /// The position that the reader has.
+        after: u64,
+        /// How many at most.
+        count: usize,
+    },
+    /// The oldest `count` of those with an id from `from` to `to`, both included.
+    Between {
+        /// First id.
+        from: u64,
+        /// Last id.
+        to: u64,
+        /// How many at most.
+        count: usize,
+    },
+}
+
+/// A consistent look at a topic: its head and the records asked for, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slice {
+    /// The head in the same snapshot as the records.
+    pub head: Head,
+    /// The records, oldest first; ids may have holes where records are no longer kept.
+    pub records: Vec<Record>,
+}
+
+/// A row of `games`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Game {
+    /// Its id.
+    pub id: i64,
+    /// Its slug, the part of the topic after `score:`.
+    pub slug: String,
+    /// Its display name.
+    pub name: String,
+}
+
+/// A row of `videos`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Video {
+    /// Its id, the part of the topic after `videos:`.
+    pub id: i64,
+    /// Its title.
+    pub title: String,
+    /// Its address.
+    pub url: String,
+}
+
+/// A row of `players`: the copy that a socket keeps for reading.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Player {
+    /// Its id: the `sub` of the token, any text of 1 to 255 bytes.
+    pub id: String,
+    /// Its user name.
+    pub username: String,
+    /// Its rating, only ever raised by an update.
+    pub rating: i64,
+}
+
+impl From<&Player> for Author {
+    fn from(player: &Player) -> Self {
+        Self {
+            id: player.id.clone(),
+            username: player.username.clone(),
+        }
+    }
+}
+
+/// Records, games, videos and players at rest.
+///
+/// Every method may be called from any thread. A method that fails with
+/// [`StoreError::Unavailable`] may or may not have taken effect; all are safe to repeat.
+pub trait Store: Send + Sync + 'static {
+    /// Names the kind of store: `sqlite` or `postgres`.
+    fn kind(&self) -> &'static str;
+
+    /// Applies `migrations/` in order; safe to run from several nodes at once.
+    fn migrate(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Says whether the store answers.
+    fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Stores a batch in one transaction and numbers its new records per topic.
+    ///
+    /// Each topic's row in `topics` is locked first (in sorted order), so that commit order is id
+    /// order across nodes. Known `uid`s and (player, `client_key`)s are looked up under the lock:
+    /// no holes, no doubles; the same `uid` or key twice within one batch is known the second time.
+    ///
+    /// # Errors
+    /// All or nothing. [`StoreError::Refused`] means that some record of the batch is bad.
+    fn append<'a>(&'a self, batch: &'a [NewRecord]) -> BoxFuture<'a, Result<Batch, StoreError>>;
+
+    /// Reads a slice of a topic and its head in one snapshot.
+    fn read<'a>(
+        &'a self,
+        topic: &'a Topic,
+        range: Range,
+    ) -> BoxFuture<'a, Result<Slice, StoreError>>;
+
+    /// Reads the heads of many topics in one query, in input order; `None` for a topic without a row.
+    fn heads<'a>(
+        &'a self,
+        topics: &'a [Topic],
+    ) -> BoxFuture<'a, Result<Vec<Option<Head>>, StoreError>>;
+
+    /// Gives a topic a new epoch and raises its `last_seq` to at least `last_id`.
+    fn renew_epoch<'a>(
+        &'a self,
+        topic: &'a Topic,
+        last_id: u64,
+    ) -> BoxFuture<'a, Result<Head, StoreError>>;
+
+    /// Finds a game by its slug; creates it (name = slug) when `create`.
+    fn game<'a>(
+        &'a self,
+        slug: &'a str,
+        create: bool,
+    ) -> BoxFuture<'a, Result<Option<Game>, StoreError>>;
+
+    /// Finds a video by its id; creates it (title = `Video <id>`, empty url) when `create`.
+    fn video(&self, id: i64, create: bool) -> BoxFuture<'_, Result<Option<Video>, StoreError>>;
+
+    /// Finds a player by id; when absent and `username` is given, creates it with that name.
+    fn player<'a>(
+        &'a self,
+        id: &'a str,
+        username: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Option<Player>, StoreError>>;
+
+    /// Raises a player's rating to at least `rating` in one statement; the fresh row, if any.
+    fn raise_rating<'a>(
+        &'a self,
+        id: &'a str,
+        rating: i64,
+    ) -> BoxFuture<'a, Result<Option<Player>, StoreError>>;
+}
