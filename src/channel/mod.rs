@@ -2,6 +2,27 @@
 //!
 //! It does no I/O: a channel asks for effects, and the worker performs them.
 
+mod behaviour;
+mod client;
+mod context;
+mod effect;
+mod ports;
 mod record;
+mod router;
+mod rows;
+mod runner;
 
-pub use record::{Author, Body, Epoch, NewRecord, Record};
+pub(crate) use behaviour::{Answer, AnyChannel, Call, Seat};
+pub use behaviour::{Channel, Farewell, JoinResult, Outcome};
+pub use client::{Accepted, Client, ConnectInfo, Params};
+pub use context::Context;
+pub use effect::{Audience, Effect, Info, ReplyTo};
+pub use ports::{
+    AFTER_MAX, AuthError, Authenticated, Gap, History, Membership, Ports, Position, TrackError,
+    Unavailable,
+};
+pub use record::{Author, Body, Epoch, NewRecord, Persist, Record};
+pub use router::{Pattern, PatternError, Router};
+pub use rows::{Game, Player, Video};
+pub(crate) use runner::{Finished, Runner, Started};
+pub use runner::{PendingTurn, TurnEnd};

@@ -11,6 +11,15 @@ use crate::protocol::{Payload, Topic};
 /// A topic's random epoch; a topic that was emptied or restored gets another one.
 pub type Epoch = String;
 
+/// When a record is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Persist {
+    /// Broadcast and reply after the commit.
+    Before,
+    /// Broadcast at once, save after.
+    Behind,
+}
+
 /// The player who made a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Author {

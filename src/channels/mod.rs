@@ -2,6 +2,8 @@
 //!
 //! They are written with the channel trait and nothing else.
 
+pub use crate::channel::Persist;
+
 /// The kind of a declared channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -15,15 +17,6 @@ pub enum Kind {
     User,
     /// Ephemeral broadcast of allow-listed events.
     Relay,
-}
-
-/// When a record is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Persist {
-    /// Broadcast and reply after the commit.
-    Before,
-    /// Broadcast at once, save after.
-    Behind,
 }
 
 /// One `[[channels]]` entry: a topic pattern and what is served there.

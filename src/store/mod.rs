@@ -6,7 +6,8 @@ use std::fmt;
 
 use futures_util::future::BoxFuture;
 
-use crate::channel::{Author, Epoch, NewRecord, Record};
+use crate::channel::{Epoch, NewRecord, Record};
+pub use crate::channel::{Game, Player, Video};
 use crate::protocol::Topic;
 
 /// Why the store did not do what was asked.
@@ -98,48 +99,6 @@ pub struct Slice {
     pub head: Head,
     /// The records, oldest first; ids may have holes where records are no longer kept.
     pub records: Vec<Record>,
-}
-
-/// A row of `games`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Game {
-    /// Its id.
-    pub id: i64,
-    /// Its slug, the part of the topic after `score:`.
-    pub slug: String,
-    /// Its display name.
-    pub name: String,
-}
-
-/// A row of `videos`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Video {
-    /// Its id, the part of the topic after `videos:`.
-    pub id: i64,
-    /// Its title.
-    pub title: String,
-    /// Its address.
-    pub url: String,
-}
-
-/// A row of `players`: the copy that a socket keeps for reading.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Player {
-    /// Its id: the `sub` of the token, any text of 1 to 255 bytes.
-    pub id: String,
-    /// Its user name.
-    pub username: String,
-    /// Its rating, only ever raised by an update.
-    pub rating: i64,
-}
-
-impl From<&Player> for Author {
-    fn from(player: &Player) -> Self {
-        Self {
-            id: player.id.clone(),
-            username: player.username.clone(),
-        }
-    }
 }
 
 /// Records, games, videos and players at rest.

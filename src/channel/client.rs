@@ -1,0 +1,137 @@
+//! Who is at the other end of a socket: parameters, connect info and player.
+//!
+//! It is shared by the socket's channels and holds no connection.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use super::Player;
+
+/// Connect parameters in the order they came; names may repeat, the last one counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Params(Vec<(String, String)>);
+
+impl Params {
+    /// Takes decoded pairs.
+    pub fn new(pairs: Vec<(String, String)>) -> Self {
+        Self(pairs)
+    }
+
+    /// Returns the last value of a name.
+    pub fn last(&self, name: &str) -> Option<&str> {
+        let pair = self.0.iter().rev().find(|(key, _)| key == name)?;
+        Some(&pair.1)
+    }
+
+    /// Returns every pair in order.
+    pub fn pairs(&self) -> &[(String, String)] {
+        &self.0
+    }
+
+    /// Appends a pair, as a path variable does.
+    pub fn push(&mut self, name: String, value: String) {
+        self.0.push((name, value));
+    }
+}
+
+/// What the connect hook may know of a request.
+///
+/// Headers are `x-*`, `sec-websocket-*`, `traceparent`, `tracestate` and `user-agent`; cookies are
+/// withheld because of cross-site WebSocket hijacking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectInfo {
+    /// The peer's address.
+    pub peer: SocketAddr,
+    /// `http` or `https`.
+    pub scheme: String,
+    /// The `Host` header without its port.
+    pub host: String,
+    /// The port of the `Host` header, or the scheme's.
+    pub port: u16,
+    /// The request's path.
+    pub path: String,
+    /// The request's raw query.
+    pub query: String,
+    /// The headers named above, in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The token that came as `authToken`, raw.
+    pub auth_token: Option<Vec<u8>>,
+}
+
+impl ConnectInfo {
+    /// Returns a header's value by its lower-case name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let pair = self.headers.iter().find(|(key, _)| key == name)?;
+        Some(&pair.1)
+    }
+}
+
+/// What the connect hook decided about a socket; made on any thread.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// The id for forced disconnects, such as `user:42`.
+    pub socket_id: Option<String>,
+    /// The player, when a token named one.
+    pub player: Option<Player>,
+    /// The user name that the token itself gave.
+    pub name: Option<String>,
+    /// When the token ends, in seconds since the Unix epoch.
+    pub expires_at: Option<u64>,
+}
+
+/// The client of one socket, shared by its channels.
+#[derive(Debug)]
+pub struct Client {
+    /// The connect parameters.
+    pub params: Params,
+    /// What is known of the request.
+    pub info: ConnectInfo,
+    /// The id for forced disconnects.
+    pub socket_id: Option<String>,
+    player: RefCell<Option<Rc<Player>>>,
+    token_name: Option<String>,
+    expires_at: Cell<Option<u64>>,
+}
+
+impl Client {
+    /// Puts together what was asked and what was decided.
+    pub fn new(params: Params, info: ConnectInfo, accepted: Accepted) -> Self {
+        Self {
+            params,
+            info,
+            socket_id: accepted.socket_id,
+            player: RefCell::new(accepted.player.map(Rc::new)),
+            token_name: accepted.name,
+            expires_at: Cell::new(accepted.expires_at),
+        }
+    }
+
+    /// Returns the socket's copy of its player.
+    pub fn player(&self) -> Option<Rc<Player>> {
+        self.player.borrow().clone()
+    }
+
+    /// Replaces the copy, when it is the same player.
+    pub fn refresh_player(&self, fresh: &Player) {
+        let mut player = self.player.borrow_mut();
+        if player.as_ref().is_some_and(|old| old.id == fresh.id) {
+            *player = Some(Rc::new(fresh.clone()));
+        }
+    }
+
+    /// Returns the user name that the token gave.
+    pub fn token_name(&self) -> Option<&str> {
+        self.token_name.as_deref()
+    }
+
+    /// Returns when the token ends, in seconds since the Unix epoch.
+    pub fn expires_at(&self) -> Option<u64> {
+        self.expires_at.get()
+    }
+
+    /// Sets when the token ends, after it was renewed in place.
+    pub fn set_expires_at(&self, at: Option<u64>) {
+        self.expires_at.set(at);
+    }
+}
