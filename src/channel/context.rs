@@ -12,7 +12,7 @@ use super::{
     AFTER_MAX, Audience, AuthError, Authenticated, Client, Effect, History, Info, Membership,
     NewRecord, Persist, Player, Ports, Position, ReplyTo, Unavailable,
 };
-use crate::protocol::{Payload, Ref, Reply, Topic};
+use crate::protocol::{BINARY_HEADER_BYTES_MAX, Payload, Ref, Reply, Topic};
 
 /// The effects of one channel that nobody has performed yet.
 pub(crate) type Effects = Rc<RefCell<VecDeque<Effect>>>;
@@ -119,7 +119,11 @@ impl Context {
     }
 
     /// Sends an event to this channel's client.
+    ///
+    /// # Panics
+    /// As [`Context::broadcast_on`].
     pub fn push(&mut self, event: &str, payload: Payload) {
+        demand_encodable(&self.topic, event, &payload);
         self.ask(Effect::Push {
             event: event.to_owned(),
             payload,
@@ -127,16 +131,26 @@ impl Context {
     }
 
     /// Sends an event to every subscriber of the topic, this channel included.
+    ///
+    /// # Panics
+    /// As [`Context::broadcast_on`].
     pub fn broadcast(&mut self, event: &str, payload: Payload) {
         self.broadcast_on(self.topic.clone(), event, payload, Audience::All);
     }
 
     /// Sends an event to every subscriber of the topic but this channel.
+    ///
+    /// # Panics
+    /// As [`Context::broadcast_on`].
     pub fn broadcast_from(&mut self, event: &str, payload: Payload) {
         self.broadcast_on(self.topic.clone(), event, payload, Audience::Others);
     }
 
     /// Sends an event to the subscribers of any topic.
+    ///
+    /// # Panics
+    /// When the payload is JSON but no object, or bytes under a topic or event of more than 255
+    /// bytes: no client could read the frame. The panic ends this channel with `phx_error`, as in Phoenix.
     pub fn broadcast_on(
         &mut self,
         topic: Topic,
@@ -144,6 +158,7 @@ impl Context {
         payload: Payload,
         audience: Audience,
     ) {
+        demand_encodable(&topic, event, &payload);
         self.ask(Effect::Broadcast {
             topic,
             event: event.to_owned(),
@@ -200,5 +215,16 @@ impl Context {
 
     fn ask(&mut self, effect: Effect) {
         self.effects.borrow_mut().push_back(effect);
+    }
+}
+
+fn demand_encodable(topic: &Topic, event: &str, payload: &Payload) {
+    match payload {
+        Payload::Json(_) => assert!(payload.is_object(), "a payload must be an object"),
+        Payload::Binary(_) => assert!(
+            topic.as_str().len() <= BINARY_HEADER_BYTES_MAX
+                && event.len() <= BINARY_HEADER_BYTES_MAX,
+            "bytes need a topic and event of at most 255 bytes"
+        ),
     }
 }

@@ -16,6 +16,7 @@ pub(crate) use behaviour::{Answer, AnyChannel, Call, Seat};
 pub use behaviour::{Channel, Farewell, JoinResult, Outcome};
 pub use client::{Accepted, Client, ConnectInfo, Params};
 pub use context::Context;
+pub(crate) use context::Effects;
 pub use effect::{Audience, Effect, Info, ReplyTo};
 pub use ports::{
     AFTER_MAX, AuthError, Authenticated, Gap, History, Membership, Ports, Position, TrackError,

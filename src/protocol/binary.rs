@@ -7,6 +7,9 @@ use compact_str::CompactString;
 
 use super::{DecodeError, Frame, FrameDraft, FrameKind, Message, Payload, Ref};
 
+/// Longest string in the header of a binary frame, in UTF-8 bytes.
+pub const BINARY_HEADER_BYTES_MAX: usize = 255;
+
 const PUSH: u8 = 0;
 const REPLY: u8 = 1;
 const BROADCAST: u8 = 2;

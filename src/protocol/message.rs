@@ -88,6 +88,11 @@ impl Reply {
         }
     }
 
+    /// `ok` with `{}`.
+    pub fn ok_empty() -> Self {
+        Self::ok(Payload::EMPTY)
+    }
+
     /// `error` with a response.
     pub fn error(response: Payload) -> Self {
         Self {

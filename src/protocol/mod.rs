@@ -17,6 +17,7 @@ mod v2;
 #[cfg(test)]
 mod tests;
 
+pub use binary::BINARY_HEADER_BYTES_MAX;
 pub use close::CloseReason;
 pub use fastlane::Fastlane;
 pub use frame::{Frame, FrameDraft, FrameKind};

@@ -1,0 +1,393 @@
+//! The hub of a node: publishes to workers and broker, takes what other nodes publish.
+//!
+//! It never blocks and never encodes; a frame is made by the first worker that needs it.
+
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+use tokio::sync::{Notify, mpsc};
+
+use super::interest::{Attached, InterestTable};
+use super::{Deliver, Entry, Mailbox, Observed, TopicOrder};
+use crate::broker::{Broker, Letter, Subscribed};
+use crate::channel::Unavailable;
+use crate::clock::{self, UnixMicros};
+use crate::limits::Limits;
+use crate::protocol::{Broadcast, Fastlane, Payload, Topic, events};
+
+const ORDER_SHARDS: usize = 64;
+
+/// Subscriptions that may wait to be asked for; a join beyond waits for its turn.
+const SUBSCRIPTIONS_WAITING_MAX: usize = 65_536;
+
+/// What the hub counts.
+#[derive(Clone)]
+pub struct Metrics {
+    /// `fanfare_broadcasts_total{origin}`: broadcasts by `local` or `remote` origin.
+    pub broadcasts: IntCounterVec,
+    /// `fanfare_broker_refused_total`: publishes that the broker's full queue refused.
+    pub refused: IntCounter,
+    /// `fanfare_records_healed_total`: records that were read from the store to fill a hole.
+    pub healed: IntCounter,
+    /// `fanfare_records_gone_total`: ids that were skipped because the store has them no more.
+    pub gone: IntCounter,
+}
+
+impl Metrics {
+    /// Registers the families.
+    ///
+    /// # Errors
+    /// When a family of the same name is registered already.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let opts = |name: &str, text: &str| Opts::new(name, text).namespace("fanfare");
+        let metrics = Self {
+            broadcasts: IntCounterVec::new(
+                opts("broadcasts_total", "Broadcasts by origin"),
+                &["origin"],
+            )?,
+            refused: IntCounter::with_opts(opts(
+                "broker_refused_total",
+                "Publishes that the broker's full queue refused",
+            ))?,
+            healed: IntCounter::with_opts(opts(
+                "records_healed_total",
+                "Records read from the store to fill a hole",
+            ))?,
+            gone: IntCounter::with_opts(opts(
+                "records_gone_total",
+                "Record ids skipped as no longer kept",
+            ))?,
+        };
+        registry.register(Box::new(metrics.broadcasts.clone()))?;
+        registry.register(Box::new(metrics.refused.clone()))?;
+        registry.register(Box::new(metrics.healed.clone()))?;
+        registry.register(Box::new(metrics.gone.clone()))?;
+        Ok(metrics)
+    }
+}
+
+/// A stored record on its way out.
+#[derive(Debug, Clone)]
+pub struct RecordLetter {
+    /// Its topic.
+    pub topic: Topic,
+    /// Its place in the topic.
+    pub id: u64,
+    /// The topic's epoch.
+    pub epoch: String,
+    /// The event.
+    pub event: String,
+    /// The wire payload.
+    pub payload: Payload,
+    /// When the node accepted it.
+    pub accepted_at: UnixMicros,
+}
+
+/// A subscription to ask the broker for.
+pub(super) struct Wanted {
+    pub(super) topic: Topic,
+    pub(super) life: u64,
+}
+
+/// The hub; one a node, shared by every thread.
+pub struct PubSub {
+    interest: InterestTable,
+    mailboxes: Vec<Arc<Mailbox>>,
+    broker: Arc<dyn Broker>,
+    single_node: bool,
+    wanted: mpsc::Sender<Wanted>,
+    pub(super) wanted_inbox: Mutex<Option<mpsc::Receiver<Wanted>>>,
+    pub(super) orders: Vec<Mutex<HashMap<Topic, TopicOrder>>>,
+    hasher: RandomState,
+    /// Woken when a topic has a hole, or the broker came back.
+    pub(super) uneasy: Notify,
+    pub(super) metrics: Metrics,
+}
+
+impl PubSub {
+    /// Makes the hub of a node with one mailbox a worker. A `single_node` needs no acknowledgements.
+    pub fn new(
+        mailboxes: Vec<Arc<Mailbox>>,
+        broker: Arc<dyn Broker>,
+        single_node: bool,
+        limits: &Limits,
+        metrics: Metrics,
+    ) -> Self {
+        let (wanted, wanted_inbox) = mpsc::channel(SUBSCRIPTIONS_WAITING_MAX);
+        Self {
+            interest: InterestTable::new(limits.topics),
+            mailboxes,
+            broker,
+            single_node,
+            wanted,
+            wanted_inbox: Mutex::new(Some(wanted_inbox)),
+            orders: (0..ORDER_SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::new(),
+            uneasy: Notify::new(),
+            metrics,
+        }
+    }
+
+    /// Returns every worker's mailbox, in worker order.
+    pub fn mailboxes(&self) -> &[Arc<Mailbox>] {
+        &self.mailboxes
+    }
+
+    /// Returns the broker.
+    pub fn broker(&self) -> &Arc<dyn Broker> {
+        &self.broker
+    }
+
+    /// Returns how many topics this node subscribes to.
+    pub fn topics(&self) -> usize {
+        self.interest.topics()
+    }
+
+    /// Makes a worker interested in a topic; idempotent. Resolves when other nodes' publishes arrive.
+    ///
+    /// # Errors
+    /// [`Unavailable`] at the topic limit, or when the broker did not acknowledge in time. The
+    /// caller must still [`PubSub::detach`].
+    pub fn attach(
+        &self,
+        topic: &Topic,
+        worker: usize,
+    ) -> impl Future<Output = Result<(), Unavailable>> + Send + 'static {
+        let attached = self.interest.attach(topic, worker, self.single_node);
+        let wanted = self.wanted.clone();
+        let topic = topic.clone();
+        async move {
+            match attached {
+                Attached::Ready => Ok(()),
+                Attached::Full => Err(Unavailable),
+                Attached::Waits { answer, subscribe } => {
+                    if let Some(life) = subscribe {
+                        let asked = wanted.send(Wanted { topic, life }).await;
+                        asked.map_err(|_| Unavailable)?;
+                    }
+                    answer.await.unwrap_or(Err(Unavailable))
+                }
+            }
+        }
+    }
+
+    /// Ends a worker's interest in a topic; the node's last one unsubscribes.
+    pub fn detach(&self, topic: &Topic, worker: usize) {
+        if self.interest.detach(topic, worker) {
+            self.order_shard(topic).lock().remove(topic);
+            if !self.single_node {
+                self.broker.unsubscribe(topic);
+            }
+        }
+    }
+
+    pub(super) fn subscribed(
+        &self,
+        wanted: &Wanted,
+        result: Result<Subscribed, crate::broker::BrokerError>,
+    ) {
+        let result = match result {
+            Ok(Subscribed::Acknowledged | Subscribed::Deferred) => Ok(()),
+            Err(_) => Err(Unavailable),
+        };
+        self.interest.subscribed(&wanted.topic, wanted.life, result);
+    }
+
+    /// Publishes a broadcast that is no record: to the workers but `origin`, and to the other nodes.
+    ///
+    /// The origin worker delivers to its own subscribers itself, in program order.
+    pub fn broadcast(
+        &self,
+        fastlane: &Arc<Fastlane>,
+        origin: Option<usize>,
+        accepted_at: UnixMicros,
+    ) {
+        self.metrics.broadcasts.with_label_values(&["local"]).inc();
+        let Broadcast {
+            topic,
+            event,
+            payload,
+        } = fastlane.broadcast();
+        let deliver = Deliver {
+            fastlane: fastlane.clone(),
+            id: None,
+            reset: false,
+            accepted_at,
+            remote: false,
+        };
+        self.spread(deliver, origin);
+        if !self.single_node {
+            let letter = Letter::Broadcast {
+                event: event.to_string(),
+                payload: payload.clone(),
+            };
+            self.tell_nodes(topic, letter);
+        }
+    }
+
+    /// Publishes a stored record: to this node in id order, and to the other nodes.
+    pub fn record(&self, record: RecordLetter) {
+        self.metrics.broadcasts.with_label_values(&["local"]).inc();
+        if !self.single_node {
+            let letter = Letter::Record {
+                id: record.id,
+                epoch: record.epoch.clone(),
+                event: record.event.clone(),
+                payload: record.payload.clone(),
+            };
+            self.tell_nodes(&record.topic, letter);
+        }
+        self.offer(record, false);
+    }
+
+    /// Publishes a letter to the other nodes only.
+    pub fn tell_nodes(&self, topic: &Topic, letter: Letter) {
+        if self.broker.publish(topic, letter).is_err() {
+            // Records are found again by their ids; a lost broadcast is counted.
+            self.metrics.refused.inc();
+        }
+    }
+
+    /// Takes a broadcast or record of another node.
+    pub fn receive(&self, topic: Topic, letter: Letter, accepted_at: UnixMicros) {
+        self.metrics.broadcasts.with_label_values(&["remote"]).inc();
+        match letter {
+            Letter::Broadcast { event, payload } => {
+                let fastlane = Arc::new(Fastlane::new(Broadcast {
+                    topic,
+                    event: event.into(),
+                    payload,
+                }));
+                self.spread(
+                    Deliver {
+                        fastlane,
+                        id: None,
+                        reset: false,
+                        accepted_at,
+                        remote: true,
+                    },
+                    None,
+                );
+            }
+            Letter::Record {
+                id,
+                epoch,
+                event,
+                payload,
+            } => self.offer(
+                RecordLetter {
+                    topic,
+                    id,
+                    epoch,
+                    event,
+                    payload,
+                    accepted_at,
+                },
+                true,
+            ),
+            Letter::Disconnect { .. } | Letter::Presence(_) => {
+                debug_assert!(false, "node letters are taken by the gateway");
+            }
+        }
+    }
+
+    /// Hands an entry to every worker.
+    pub fn tell_workers(&self, entry: &Entry) {
+        for mailbox in &self.mailboxes {
+            mailbox.push(entry.clone());
+        }
+    }
+
+    /// Takes a joining client's look at the store, so that the topic has a position on this node.
+    pub fn observe(&self, topic: &Topic, last_id: u64, epoch: &str) -> Observed {
+        if self.interest.workers(topic) == 0 {
+            return Observed::Fresh;
+        }
+        let mut orders = self.order_shard(topic).lock();
+        let order = orders.entry(topic.clone()).or_default();
+        let observed = order.observe(last_id, epoch, clock::now(), &mut |deliver| {
+            self.spread(deliver, None);
+        });
+        if order.hole_since().is_some() {
+            self.uneasy.notify_one();
+        }
+        observed
+    }
+
+    /// Tells a topic's subscribers on this node which ids they can't get any more.
+    pub(super) fn tell_gap(&self, topic: &Topic, from: u64, to: u64) {
+        self.spread(gap(topic, from, to), None);
+    }
+
+    pub(super) fn offer(&self, record: RecordLetter, remote: bool) {
+        let RecordLetter {
+            topic,
+            id,
+            epoch,
+            event,
+            payload,
+            accepted_at,
+        } = record;
+        if self.interest.workers(&topic) == 0 {
+            return;
+        }
+        let mut orders = self.order_shard(&topic).lock();
+        let order = orders.entry(topic.clone()).or_default();
+        let deliver = Deliver {
+            fastlane: Arc::new(Fastlane::new(Broadcast {
+                topic,
+                event: event.into(),
+                payload,
+            })),
+            id: Some(id),
+            reset: false,
+            accepted_at,
+            remote,
+        };
+        order.offer(id, &epoch, deliver, clock::now(), &mut |deliver| {
+            self.spread(deliver, None);
+        });
+        if order.hole_since().is_some() {
+            self.uneasy.notify_one();
+        }
+    }
+
+    pub(super) fn order_shard(&self, topic: &Topic) -> &Mutex<HashMap<Topic, TopicOrder>> {
+        // ORDER_SHARDS is a power of two, so the mask takes the low bits.
+        &self.orders[(self.hasher.hash_one(topic) as usize) & (ORDER_SHARDS - 1)]
+    }
+
+    /// Queues a delivery for every interested worker but one.
+    pub(super) fn spread(&self, deliver: Deliver, except: Option<usize>) {
+        let mut workers = self.interest.workers(&deliver.fastlane.broadcast().topic);
+        if let Some(worker) = except {
+            workers &= !(1 << worker);
+        }
+        while workers != 0 {
+            let worker = workers.trailing_zeros() as usize;
+            workers &= workers - 1;
+            if let Some(mailbox) = self.mailboxes.get(worker) {
+                mailbox.push(Entry::Deliver(deliver.clone()));
+            }
+        }
+    }
+}
+
+fn gap(topic: &Topic, from: u64, to: u64) -> Deliver {
+    let payload = Payload::from_value(&serde_json::json!({ "from": from, "to": to }));
+    Deliver {
+        fastlane: Arc::new(Fastlane::new(Broadcast {
+            topic: topic.clone(),
+            event: events::GAP.into(),
+            payload,
+        })),
+        id: Some(to),
+        reset: false,
+        accepted_at: clock::unix_us(),
+        remote: false,
+    }
+}

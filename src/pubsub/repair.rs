@@ -1,0 +1,196 @@
+//! The hub's own work: subscriptions asked for, holes filled from the store, positions compared.
+//!
+//! It is one future, run by the gateway; it ends when it is dropped.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+
+use super::hub::{PubSub, RecordLetter};
+use super::order::Hole;
+use crate::channel::{Epoch, Record, Unavailable};
+use crate::clock;
+use crate::protocol::Topic;
+
+/// How long a hole is waited for before the store is read: the record may just be late.
+const HOLE_PATIENCE: Duration = Duration::from_millis(50);
+
+/// How often the positions of active topics are compared with the store.
+const COMPARE_EVERY: Duration = Duration::from_secs(5);
+
+/// Records read at once to fill a hole.
+const READ_MAX: usize = 500;
+
+/// Topics compared in one query.
+const COMPARE_MAX: usize = 1_000;
+
+/// Where missing records are read from.
+pub trait RecordSource: Send + Sync {
+    /// Reads the records with ids from `from` to `to`, at most `count`, oldest first, and the head
+    /// of the topic in the same snapshot.
+    fn between(
+        &self,
+        topic: Topic,
+        from: u64,
+        to: u64,
+        count: usize,
+    ) -> BoxFuture<'static, Result<(Vec<Record>, u64, Epoch), Unavailable>>;
+
+    /// Reads the last id and epoch of each topic, in order; `None` for one without a row.
+    fn heads(
+        &self,
+        topics: Vec<Topic>,
+    ) -> BoxFuture<'static, Result<Vec<Option<(u64, Epoch)>>, Unavailable>>;
+}
+
+impl PubSub {
+    /// Asks the broker for subscriptions, as long as it is polled.
+    pub async fn run_subscriptions(self: Arc<Self>) {
+        let Some(mut inbox) = self.wanted_inbox.lock().take() else {
+            return;
+        };
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                wanted = inbox.recv() => {
+                    let Some(wanted) = wanted else { return };
+                    let broker = self.broker().clone();
+                    under_way.push(async move {
+                        let result = broker.subscribe(&wanted.topic).await;
+                        (wanted, result)
+                    });
+                }
+                Some((wanted, result)) = under_way.next() => self.subscribed(&wanted, result),
+            }
+        }
+    }
+
+    /// Fills holes and compares positions with the store, as long as it is polled.
+    pub async fn run_repairs(self: Arc<Self>, source: Arc<dyn RecordSource>) {
+        let mut compare = tokio::time::interval(COMPARE_EVERY);
+        compare.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.uneasy.notified() => tokio::time::sleep(HOLE_PATIENCE).await,
+                _ = compare.tick() => self.compare(source.as_ref()).await,
+            }
+            self.fill_holes(source.as_ref()).await;
+        }
+    }
+
+    /// Compares the positions now, after the broker came back.
+    pub async fn compare(&self, source: &dyn RecordSource) {
+        let topics: Vec<Topic> = self.positioned();
+        for batch in topics.chunks(COMPARE_MAX) {
+            let Ok(heads) = source.heads(batch.to_vec()).await else {
+                return;
+            };
+            for (topic, head) in batch.iter().zip(heads) {
+                if let Some((last_id, epoch)) = head {
+                    self.observe_active(topic, last_id, &epoch);
+                }
+            }
+        }
+    }
+
+    async fn fill_holes(&self, source: &dyn RecordSource) {
+        let mut left = false;
+        for (topic, hole) in self.holes() {
+            match source
+                .between(topic.clone(), hole.from, hole.to, READ_MAX)
+                .await
+            {
+                Ok((records, last_id, epoch)) => self.fill(&topic, hole, records, last_id, epoch),
+                Err(Unavailable) => left = true,
+            }
+        }
+        if left || self.any_hole() {
+            self.uneasy.notify_one();
+        }
+    }
+
+    fn fill(&self, topic: &Topic, hole: Hole, records: Vec<Record>, last_id: u64, epoch: Epoch) {
+        let full = records.len() == READ_MAX;
+        let mut next = hole.from;
+        for record in records {
+            let Some(id) = record.id else { continue };
+            if id > next {
+                self.give_up(topic, next, id - 1);
+            }
+            next = id + 1;
+            self.metrics.healed.inc();
+            self.offer(
+                RecordLetter {
+                    topic: topic.clone(),
+                    id,
+                    epoch: epoch.clone(),
+                    event: record.event().to_owned(),
+                    payload: record.payload(),
+                    accepted_at: record.record.inserted_at,
+                },
+                true,
+            );
+        }
+        // Ids up to the head that the store did not give are gone for good.
+        let to = hole.to.min(last_id);
+        if !full && next <= to {
+            self.give_up(topic, next, to);
+        }
+    }
+
+    fn give_up(&self, topic: &Topic, from: u64, to: u64) {
+        self.metrics.gone.inc_by(to - from + 1);
+        self.tell_gap(topic, from, to);
+        let mut orders = self.order_shard(topic).lock();
+        if let Some(order) = orders.get_mut(topic) {
+            order.skip(to, clock::now(), &mut |deliver| self.spread(deliver, None));
+        }
+    }
+
+    fn holes(&self) -> Vec<(Topic, Hole)> {
+        let before = clock::now()
+            .checked_sub(HOLE_PATIENCE)
+            .unwrap_or_else(clock::now);
+        let mut holes = Vec::new();
+        for shard in &self.orders {
+            let orders = shard.lock();
+            let found = orders
+                .iter()
+                .filter_map(|(topic, order)| Some((topic.clone(), order.hole(before)?)));
+            holes.extend(found);
+        }
+        holes
+    }
+
+    fn any_hole(&self) -> bool {
+        self.orders.iter().any(|shard| {
+            shard
+                .lock()
+                .values()
+                .any(|order| order.hole_since().is_some())
+        })
+    }
+
+    fn positioned(&self) -> Vec<Topic> {
+        let mut topics = Vec::new();
+        for shard in &self.orders {
+            let orders = shard.lock();
+            let found = orders
+                .iter()
+                .filter(|(_, order)| order.position().is_some());
+            topics.extend(found.map(|(topic, _)| topic.clone()));
+        }
+        topics
+    }
+
+    /// As `observe`, for a topic that is still active: a detached one must not come back.
+    fn observe_active(&self, topic: &Topic, last_id: u64, epoch: &str) {
+        let known = self.order_shard(topic).lock().contains_key(topic);
+        if known {
+            self.observe(topic, last_id, epoch);
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What sockets count: joins, messages and replies by kind.
+//!
+//! Labels are a channel's kind and a status, never a topic or an event.
+
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+};
+
+/// The counters that every socket of a node shares.
+#[derive(Clone)]
+pub struct Metrics {
+    /// `fanfare_channels{kind}`: channels joined now.
+    pub channels: IntGaugeVec,
+    /// `fanfare_joins_total{kind,status}`: answered joins.
+    pub joins: IntCounterVec,
+    /// `fanfare_messages_received_total{kind}`: messages by the kind of their channel.
+    pub messages: IntCounterVec,
+    /// `fanfare_replies_total{status}`: replies, heartbeats' included.
+    pub replies: IntCounterVec,
+    /// `fanfare_handler_seconds{kind,callback}`: a callback from its call to its end.
+    pub callbacks: HistogramVec,
+    /// `fanfare_malformed_total`: frames that were no message.
+    pub malformed: IntCounter,
+    /// `fanfare_rate_limited_total`: messages refused by the message rate.
+    pub rate_limited: IntCounter,
+}
+
+impl Metrics {
+    /// Registers the families.
+    ///
+    /// # Errors
+    /// When a family of the same name is registered already.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let opts = |name: &str, text: &str| Opts::new(name, text).namespace("fanfare");
+        let seconds = HistogramOpts::new("handler_seconds", "A callback from its call to its end")
+            .namespace("fanfare")
+            .buckets(vec![
+                0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0,
+            ]);
+        let metrics = Self {
+            channels: IntGaugeVec::new(opts("channels", "Channels joined now"), &["kind"])?,
+            joins: IntCounterVec::new(opts("joins_total", "Answered joins"), &["kind", "status"])?,
+            messages: IntCounterVec::new(
+                opts("messages_received_total", "Messages by kind of channel"),
+                &["kind"],
+            )?,
+            replies: IntCounterVec::new(opts("replies_total", "Replies by status"), &["status"])?,
+            callbacks: HistogramVec::new(seconds, &["kind", "callback"])?,
+            malformed: IntCounter::with_opts(opts(
+                "malformed_total",
+                "Frames that were no message",
+            ))?,
+            rate_limited: IntCounter::with_opts(opts(
+                "rate_limited_total",
+                "Messages refused by the message rate",
+            ))?,
+        };
+        registry.register(Box::new(metrics.channels.clone()))?;
+        registry.register(Box::new(metrics.joins.clone()))?;
+        registry.register(Box::new(metrics.messages.clone()))?;
+        registry.register(Box::new(metrics.replies.clone()))?;
+        registry.register(Box::new(metrics.callbacks.clone()))?;
+        registry.register(Box::new(metrics.malformed.clone()))?;
+        registry.register(Box::new(metrics.rate_limited.clone()))?;
+        Ok(metrics)
+    }
+}

@@ -1,0 +1,133 @@
+//! What waits to be written to one client, as shared frames.
+//!
+//! It never copies a frame, and holds no memory while it is empty.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::{Buf, Bytes};
+
+/// The most slices that one vectored write takes.
+pub const SLICES_MAX: usize = 64;
+
+/// Capacity that an emptied outbox may keep, in frames.
+const KEPT_FRAMES_MAX: usize = 8;
+
+/// The outbox is full: the client reads too slowly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutboxFull;
+
+/// Frames in order, bounded by bytes.
+#[derive(Debug)]
+pub struct Outbox {
+    frames: VecDeque<Bytes>,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl Outbox {
+    /// Starts empty; it holds at most `bytes_max` (`limits.outbox_bytes`).
+    pub fn new(bytes_max: usize) -> Self {
+        Self {
+            frames: VecDeque::new(),
+            bytes: 0,
+            bytes_max,
+        }
+    }
+
+    /// Appends a frame. An empty outbox takes a frame of any size.
+    ///
+    /// # Errors
+    /// [`OutboxFull`] when the bytes that wait would exceed the limit.
+    #[inline]
+    pub fn push(&mut self, frame: Bytes) -> Result<(), OutboxFull> {
+        let bytes = self.bytes + frame.len();
+        if bytes > self.bytes_max && self.bytes > 0 {
+            return Err(OutboxFull);
+        }
+        self.bytes = bytes;
+        self.frames.push_back(frame);
+        Ok(())
+    }
+
+    /// Returns the bytes that wait.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Says whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Points `slices` at the first frames; returns how many it filled.
+    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES_MAX]) -> usize {
+        let mut filled = 0;
+        for (slice, frame) in slices.iter_mut().zip(&self.frames) {
+            *slice = IoSlice::new(frame);
+            filled += 1;
+        }
+        filled
+    }
+
+    /// Takes `written` bytes off the front.
+    pub fn advance(&mut self, mut written: usize) {
+        self.bytes = self.bytes.saturating_sub(written);
+        while let Some(front) = self.frames.front_mut() {
+            if written < front.len() {
+                front.advance(written);
+                return;
+            }
+            written -= front.len();
+            self.frames.pop_front();
+        }
+        if self.frames.capacity() > KEPT_FRAMES_MAX {
+            self.frames = VecDeque::new();
+        }
+    }
+
+    /// Takes every frame out, oldest first.
+    pub fn drain(&mut self) -> impl Iterator<Item = Bytes> + '_ {
+        self.bytes = 0;
+        self.frames.drain(..)
+    }
+
+    /// Throws away what waits; a frame that was written in part goes too.
+    pub fn clear(&mut self) {
+        self.frames = VecDeque::new();
+        self.bytes = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outbox(frames: &[&'static str]) -> Outbox {
+        let mut outbox = Outbox::new(10);
+        for frame in frames {
+            outbox.push(Bytes::from_static(frame.as_bytes())).unwrap();
+        }
+        outbox
+    }
+
+    #[test]
+    fn partial_writes_keep_their_place() {
+        let mut outbox = outbox(&["abc", "de", "f"]);
+        outbox.advance(4);
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        assert_eq!(outbox.slices(&mut slices), 2);
+        assert_eq!((&*slices[0], &*slices[1]), (&b"e"[..], &b"f"[..]));
+        assert_eq!(outbox.bytes(), 2);
+        outbox.advance(2);
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn the_bound_is_in_bytes_but_one_frame_always_fits() {
+        let mut full = outbox(&["0123456789"]);
+        assert_eq!(full.push(Bytes::from_static(b"x")), Err(OutboxFull));
+        let mut empty = outbox(&[]);
+        assert_eq!(empty.push(Bytes::from_static(b"0123456789ab")), Ok(()));
+    }
+}
