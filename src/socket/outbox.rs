@@ -23,6 +23,8 @@ pub struct Outbox {
     frames: VecDeque<Bytes>,
     bytes: usize,
     bytes_max: usize,
+    /// Whether the first frame was written in part.
+    cut: bool,
 }
 
 impl Outbox {
@@ -32,6 +34,7 @@ impl Outbox {
             frames: VecDeque::new(),
             bytes: 0,
             bytes_max,
+            cut: false,
         }
     }
 
@@ -73,9 +76,11 @@ impl Outbox {
     /// Takes `written` bytes off the front.
     pub fn advance(&mut self, mut written: usize) {
         self.bytes = self.bytes.saturating_sub(written);
+        self.cut &= written == 0;
         while let Some(front) = self.frames.front_mut() {
             if written < front.len() {
                 front.advance(written);
+                self.cut |= written > 0;
                 return;
             }
             written -= front.len();
@@ -86,16 +91,16 @@ impl Outbox {
         }
     }
 
-    /// Takes every frame out, oldest first.
-    pub fn drain(&mut self) -> impl Iterator<Item = Bytes> + '_ {
-        self.bytes = 0;
-        self.frames.drain(..)
+    /// Throws away what waits, but for the rest of a frame that was written in part.
+    pub fn clear_unsent(&mut self) {
+        self.frames.truncate(usize::from(self.cut));
+        self.bytes = self.frames.iter().map(Bytes::len).sum();
     }
 
-    /// Throws away what waits; a frame that was written in part goes too.
-    pub fn clear(&mut self) {
-        self.frames = VecDeque::new();
-        self.bytes = 0;
+    /// Appends a frame whatever the bytes that wait: the last word of a connection.
+    pub fn push_last(&mut self, frame: Bytes) {
+        self.bytes += frame.len();
+        self.frames.push_back(frame);
     }
 }
 
@@ -121,6 +126,19 @@ mod tests {
         assert_eq!(outbox.bytes(), 2);
         outbox.advance(2);
         assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn clearing_keeps_the_rest_of_a_cut_frame() {
+        let mut whole = outbox(&["abc", "de"]);
+        whole.clear_unsent();
+        assert!(whole.is_empty());
+        let mut cut = outbox(&["abc", "de"]);
+        cut.advance(1);
+        cut.clear_unsent();
+        assert_eq!(cut.bytes(), 2);
+        cut.advance(2);
+        assert!(cut.is_empty());
     }
 
     #[test]

@@ -1,1 +1,15 @@
-//! transport.
+//! From bytes to messages: mounts, origins and the WebSocket handshake.
+//!
+//! It does no I/O of its own; the worker reads and writes.
+
+mod config;
+mod handshake;
+mod mount;
+pub mod origin;
+mod websocket;
+
+pub use config::Config;
+pub use handshake::{Opening, Refusal, connect_info, open, upgrade};
+pub use mount::{Connect, Denied, Mount, PathPattern};
+pub use origin::{OriginPolicy, RequestOrigin};
+pub use websocket::{ReadEnd, limits_of, read_end};

@@ -1,0 +1,211 @@
+//! One connection of a worker: its socket, its outbox, and its TCP stream.
+//!
+//! It lives on one thread for life; nothing in it is locked or `Send`.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+
+use super::member::Member;
+use crate::protocol::{CloseReason, Serializer};
+use crate::pubsub::SocketId;
+use crate::socket::{ChannelId, Outbox, SLICES_MAX, Socket};
+
+/// Counts a node's connections; one that is dropped counts no more.
+#[derive(Debug)]
+pub(super) struct Seat(pub(super) Arc<std::sync::atomic::AtomicUsize>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// What became of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    All,
+    /// The kernel's buffer is full; wait until the stream is writable.
+    Blocked,
+    /// The peer is gone.
+    Failed,
+}
+
+/// One connection.
+pub(super) struct Connection {
+    pub(super) id: SocketId,
+    pub(super) serializer: Serializer,
+    pub(super) socket: RefCell<Socket>,
+    pub(super) outbox: RefCell<Outbox>,
+    pub(super) stream: TcpStream,
+    /// The channels' places in their topics.
+    pub(super) members: RefCell<HashMap<ChannelId, Rc<Member>>>,
+    /// Callbacks that wait, by channel.
+    pub(super) turns: RefCell<HashMap<ChannelId, AbortHandle>>,
+    /// Whether it is in the worker's list of outboxes to write.
+    pub(super) dirty: Cell<bool>,
+    /// Whether a task waits for the stream to be writable.
+    pub(super) blocked: Cell<bool>,
+    pub(super) closing: Cell<Option<CloseReason>>,
+    /// When the last bytes came, in milliseconds of the worker's life.
+    pub(super) heard_at_ms: Cell<u64>,
+    /// When a closing connection is cut off, in milliseconds of the worker's life.
+    pub(super) cut_at_ms: Cell<u64>,
+    pub(super) idle: Duration,
+    ended: Cell<bool>,
+    reader: RefCell<Option<Waker>>,
+    started: std::time::Instant,
+    _seat: Seat,
+}
+
+/// What a connection is made of.
+pub(super) struct Parts {
+    pub(super) id: SocketId,
+    pub(super) socket: Socket,
+    pub(super) outbox: Outbox,
+    pub(super) stream: TcpStream,
+    pub(super) idle: Duration,
+    pub(super) started: std::time::Instant,
+    pub(super) seat: Seat,
+}
+
+impl Connection {
+    pub(super) fn new(parts: Parts) -> Self {
+        let now = crate::clock::now();
+        let heard_at = now.saturating_duration_since(parts.started);
+        Self {
+            id: parts.id,
+            serializer: parts.socket.serializer(),
+            socket: RefCell::new(parts.socket),
+            outbox: RefCell::new(parts.outbox),
+            stream: parts.stream,
+            members: RefCell::default(),
+            turns: RefCell::default(),
+            dirty: Cell::new(false),
+            blocked: Cell::new(false),
+            closing: Cell::new(None),
+            heard_at_ms: Cell::new(heard_at.as_millis() as u64),
+            cut_at_ms: Cell::new(u64::MAX),
+            idle: parts.idle,
+            ended: Cell::new(false),
+            reader: RefCell::new(None),
+            started: parts.started,
+            _seat: parts.seat,
+        }
+    }
+
+    /// Says whether the connection takes and sends messages.
+    pub(super) fn is_open(&self) -> bool {
+        self.closing.get().is_none() && !self.ended.get()
+    }
+
+    /// Ends reading: the reader sees the end of the stream.
+    pub(super) fn cut(&self) {
+        self.ended.set(true);
+        if let Some(waker) = self.reader.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    /// Writes what waits, as many frames at once as there are.
+    pub(super) fn write(&self) -> Written {
+        let mut outbox = self.outbox.borrow_mut();
+        while !outbox.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let filled = outbox.slices(&mut slices);
+            match self.stream.try_write_vectored(&slices[..filled]) {
+                Ok(written) => outbox.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Written::Blocked,
+                Err(_) => return Written::Failed,
+            }
+        }
+        Written::All
+    }
+
+    /// Tells the peer that nothing more follows.
+    pub(super) fn shut_down_writing(&self) {
+        // The peer may be gone already, which is the same end.
+        let _ = socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write);
+    }
+
+    fn read(&self, task: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.ended.get() {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            match self.stream.poll_read_ready(task)? {
+                Poll::Ready(()) => {}
+                Poll::Pending => {
+                    let mut reader = self.reader.borrow_mut();
+                    if !reader.as_ref().is_some_and(|old| old.will_wake(task.waker())) {
+                        *reader = Some(task.waker().clone());
+                    }
+                    return Poll::Pending;
+                }
+            }
+            match self.stream.try_read(buffer.initialize_unfilled()) {
+                Ok(read) => {
+                    buffer.advance(read);
+                    let heard = crate::clock::now().saturating_duration_since(self.started);
+                    self.heard_at_ms.set(heard.as_millis() as u64);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+/// The stream as tungstenite sees it: reads come from TCP, its own frames go through the outbox.
+pub(super) struct Duplex {
+    pub(super) connection: Rc<Connection>,
+    /// Puts the connection on the worker's list of outboxes to write.
+    pub(super) touch: fn(&super::Worker, &Rc<Connection>),
+    pub(super) worker: Rc<super::Worker>,
+}
+
+impl AsyncRead for Duplex {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.connection.read(task, buffer)
+    }
+}
+
+impl AsyncWrite for Duplex {
+    /// Takes a pong or a close reply whole, so that it never cuts one of our frames.
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.connection.is_open() {
+            let frame = Bytes::copy_from_slice(bytes);
+            let pushed = self.connection.outbox.borrow_mut().push(frame);
+            pushed.map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+            (self.touch)(&self.worker, &self.connection);
+        }
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
