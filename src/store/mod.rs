@@ -2,12 +2,16 @@
 //!
 //! A store gives each record its place in its topic; it never broadcasts.
 
+mod config;
+
 use std::fmt;
 
 use futures_util::future::BoxFuture;
 
 use crate::channel::{Author, Epoch, NewRecord, Record};
 use crate::protocol::Topic;
+
+pub use config::Config;
 
 /// Why the store did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
