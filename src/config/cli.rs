@@ -124,7 +124,8 @@ fn program() -> clap::Command {
         .disable_help_subcommand(true)
         .arg(
             optional("config", "FILE", "The configuration, a TOML file [env: FANFARE_CONFIG] [default: none]")
-                .global(true),
+                .global(true)
+            .help_heading("Settings"),
         )
         .args(keys::all().filter_map(|key| key.flag.map(|flag| setting(key, flag))))
         .subcommand(command("serve", "Runs a node; the default"))
@@ -150,16 +151,16 @@ fn setting(key: &'static Key, flag: Flag) -> Arg {
     };
     let about = key.about.trim_end_matches('.').replace('`', "");
     let variable = key.variable();
-    let arg = Arg::new(key.name).global(true);
+    let arg = Arg::new(key.name).global(true).help_heading("Settings");
     match flag {
         Flag::Value { long, placeholder } => arg
             .long(long)
             .value_name(placeholder)
             .help(format!("{about} [env: {variable}] [default: {default}]")),
-        Flag::Off { long } => arg
+        Flag::Off { long, about } => arg
             .long(long)
             .action(ArgAction::SetTrue)
-            .help(format!("Turns off: {about} [env: {variable}=false]")),
+            .help(format!("{about} [env: {variable}=false]")),
     }
 }
 

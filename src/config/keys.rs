@@ -73,6 +73,8 @@ pub enum Flag {
     Off {
         /// The name without dashes.
         long: &'static str,
+        /// What is then not done, in a sentence.
+        about: &'static str,
     },
 }
 
@@ -80,7 +82,7 @@ impl Flag {
     /// Returns the name without dashes.
     pub fn long(self) -> &'static str {
         match self {
-            Self::Value { long, .. } | Self::Off { long } => long,
+            Self::Value { long, .. } | Self::Off { long, .. } => long,
         }
     }
 }
@@ -141,9 +143,9 @@ impl Key {
         }
     }
 
-    const fn off_flag(self, long: &'static str) -> Self {
+    const fn off_flag(self, long: &'static str, about: &'static str) -> Self {
         Self {
-            flag: Some(Flag::Off { long }),
+            flag: Some(Flag::Off { long, about }),
             ..self
         }
     }

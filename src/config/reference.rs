@@ -57,7 +57,7 @@ fn heading(section: &str) -> String {
 fn row(key: &Key) -> String {
     let flag = match key.flag {
         Some(Flag::Value { long, placeholder }) => format!("`--{long} {placeholder}` | "),
-        Some(Flag::Off { long }) => format!("`--{long}` | "),
+        Some(Flag::Off { long, .. }) => format!("`--{long}` | "),
         None => String::new(),
     };
     let default = match key.preset {

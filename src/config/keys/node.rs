@@ -132,7 +132,7 @@ pub(super) const KEYS: &[Key] = &[
         "Whether `serve` brings the database's tables up to date first.",
         |draft, text| put(&mut draft.settings.migrate, boolean(text)),
     )
-    .off_flag("no-migrate"),
+    .off_flag("no-migrate", "Leaves the database's tables as they are"),
 ];
 
 fn anonymous(text: &str) -> Result<Anonymous, String> {
