@@ -1,2 +1,103 @@
-//! bin
-fn main() {}
+//! The program `fanfare`: reads the settings, starts the log, runs the command, exits.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration. It does nothing else itself.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use fanfare::auth::Verifier;
+use fanfare::config::{Command, Grant, Invocation, LogFormat, Refusal, Settings, one_line};
+use fanfare::{clock, gateway};
+use tracing_subscriber::EnvFilter;
+
+/// Why the process ends with an error: the exit code and one line.
+struct Failure {
+    code: u8,
+    line: String,
+}
+
+impl Failure {
+    fn usage(line: impl ToString) -> Self {
+        Self {
+            code: 2,
+            line: line.to_string(),
+        }
+    }
+
+    fn runtime(line: impl ToString) -> Self {
+        Self {
+            code: 1,
+            line: line.to_string(),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let done = match Invocation::of_process() {
+        Ok(invocation) => run(invocation),
+        Err(Refusal::Answer(text)) => print(text.trim_end()),
+        Err(Refusal::Usage(line)) => Err(Failure::usage(line)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("fanfare: {}", one_line(&failure.line));
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn run(invocation: Invocation) -> Result<(), Failure> {
+    let mut settings = Settings::load(&invocation.flags).map_err(Failure::usage)?;
+    start_log(&settings)?;
+    match invocation.command {
+        Command::Serve => {
+            for warning in settings.warnings() {
+                tracing::warn!("{warning}");
+            }
+            settings.make_secret();
+            gateway::serve(settings).map_err(Failure::runtime)
+        }
+        Command::Migrate => gateway::migrate(settings).map_err(Failure::runtime),
+        Command::Check => gateway::check(settings).map_err(Failure::runtime),
+        Command::Probe(probe) => gateway::probe(settings, &probe).map_err(Failure::runtime),
+        Command::Token(grant) => token(&settings, &grant),
+    }
+}
+
+fn token(settings: &Settings, grant: &Grant) -> Result<(), Failure> {
+    let verifier = Verifier::new(&settings.auth).map_err(|error| {
+        Failure::usage(format!(
+            "cannot sign a token: {error}; set FANFARE_SECRET_KEY_BASE"
+        ))
+    })?;
+    let token = verifier
+        .sign(
+            &grant.sub,
+            grant.name.as_deref(),
+            grant.ttl,
+            clock::unix_s(),
+        )
+        .map_err(|_| {
+            Failure::usage("--sub and --name must be 1 to 255 bytes without control characters")
+        })?;
+    print(&token)
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    writeln!(std::io::stdout(), "{text}")
+        .map_err(|error| Failure::runtime(format!("cannot write to standard output: {error}")))
+}
+
+fn start_log(settings: &Settings) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(&settings.log_level).map_err(Failure::usage)?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match settings.log {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+    Ok(())
+}

@@ -2,12 +2,16 @@
 //!
 //! A broker carries envelopes; it never looks at a payload and knows no sockets.
 
+mod config;
+
 use std::fmt;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
 use crate::protocol::{Payload, Topic};
+
+pub use config::Config;
 
 /// What one node tells the others about a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]

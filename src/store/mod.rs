@@ -2,6 +2,8 @@
 //!
 //! A store gives each record its place in its topic; it never broadcasts.
 
+mod config;
+
 use std::fmt;
 
 use futures_util::future::BoxFuture;
@@ -9,6 +11,8 @@ use futures_util::future::BoxFuture;
 use crate::channel::{Epoch, NewRecord, Record};
 pub use crate::channel::{Game, Player, Video};
 use crate::protocol::Topic;
+
+pub use config::Config;
 
 /// Why the store did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,261 @@
+//! The settings under `[transport]`, `[broker]` and `[store]`; the URLs are settings of the node.
+//!
+//! Defaults are those of the modules' own `Config`; a test compares them.
+
+use std::time::Duration;
+
+use super::{Key, Unit, put};
+use crate::config::text::{GIB, KIB, MIB, bytes, choice, count, duration, words};
+use crate::transport::OriginPolicy;
+
+/// Shortest timeout.
+const SHORT: Duration = Duration::from_millis(10);
+/// Longest timeout.
+const LONG: Duration = Duration::from_secs(600);
+
+pub(super) const TRANSPORT: &[Key] = &[
+    Key::new(
+        "transport",
+        "origins",
+        "host",
+        Unit::List,
+        "Which pages may connect: `off` (all), `host` (of the host that the request names), `host:NAME`, `connection` (same scheme, host and port), or origins such as `https://*.example.com`.",
+        |draft, text| put(&mut draft.settings.transport.origins, origins(text)),
+    ),
+    Key::new(
+        "transport",
+        "read_buffer_bytes",
+        "1KiB",
+        Unit::Bytes,
+        "Read buffer of a WebSocket; every idle socket holds one.",
+        |draft, text| {
+            put(
+                &mut draft.settings.transport.read_buffer_bytes,
+                bytes(text, 256, MIB),
+            )
+        },
+    ),
+];
+
+pub(super) const BROKER: &[Key] = &[
+    Key::new(
+        "broker",
+        "prefix",
+        "fanfare:",
+        Unit::Text,
+        "What every channel name in Redis begins with; the same on every node.",
+        |draft, text| put(&mut draft.settings.broker.prefix, words(text, 1, 64)),
+    ),
+    Key::new(
+        "broker",
+        "ping_interval",
+        "1s",
+        Unit::Duration,
+        "How often the link to Redis is tried when nothing arrives.",
+        |draft, text| {
+            put(
+                &mut draft.settings.broker.ping_interval,
+                duration(text, SHORT, LONG),
+            )
+        },
+    ),
+    Key::new(
+        "broker",
+        "ping_timeout",
+        "3s",
+        Unit::Duration,
+        "How long an answer may take before the link counts as down.",
+        |draft, text| {
+            put(
+                &mut draft.settings.broker.ping_timeout,
+                duration(text, SHORT, LONG),
+            )
+        },
+    ),
+    Key::new(
+        "broker",
+        "publish_queue",
+        "65536",
+        Unit::Count,
+        "Publishes that wait for Redis. Then: the publish is refused.",
+        |draft, text| {
+            put(
+                &mut draft.settings.broker.publish_queue,
+                count(text, 16, 100_000_000),
+            )
+        },
+    ),
+    Key::new(
+        "broker",
+        "subscribe_batch",
+        "512",
+        Unit::Count,
+        "Topics in one SUBSCRIBE command.",
+        |draft, text| {
+            put(
+                &mut draft.settings.broker.subscribe_batch,
+                count(text, 1, 100_000),
+            )
+        },
+    ),
+    Key::new(
+        "broker",
+        "reconnect_max",
+        "2s",
+        Unit::Duration,
+        "Longest delay between attempts to connect to Redis.",
+        |draft, text| {
+            put(
+                &mut draft.settings.broker.reconnect_max,
+                duration(text, SHORT, LONG),
+            )
+        },
+    ),
+];
+
+pub(super) const STORE: &[Key] = &[
+    Key::new(
+        "store",
+        "pool_size",
+        "8",
+        Unit::Count,
+        "Connections to Postgres.",
+        |draft, text| put(&mut draft.settings.store.pool_size, count(text, 1, 1_000)),
+    ),
+    Key::new(
+        "store",
+        "connect_timeout",
+        "5s",
+        Unit::Duration,
+        "How long connecting to Postgres may take.",
+        |draft, text| {
+            put(
+                &mut draft.settings.store.connect_timeout,
+                duration(text, SHORT, LONG),
+            )
+        },
+    ),
+    Key::new(
+        "store",
+        "statement_timeout",
+        "10s",
+        Unit::Duration,
+        "How long a statement may take.",
+        |draft, text| {
+            put(
+                &mut draft.settings.store.statement_timeout,
+                duration(text, SHORT, LONG),
+            )
+        },
+    ),
+    Key::new(
+        "store",
+        "lock_timeout",
+        "5s",
+        Unit::Duration,
+        "How long a statement may wait for a lock.",
+        |draft, text| {
+            put(
+                &mut draft.settings.store.lock_timeout,
+                duration(text, SHORT, LONG),
+            )
+        },
+    ),
+    Key::new(
+        "store",
+        "idle_in_transaction_timeout",
+        "10s",
+        Unit::Duration,
+        "How long a transaction may do nothing, so that a vanished node holds no topic.",
+        |draft, text| {
+            put(
+                &mut draft.settings.store.idle_in_transaction_timeout,
+                duration(text, SHORT, LONG),
+            )
+        },
+    ),
+    Key::new(
+        "store",
+        "tcp_user_timeout",
+        "10s",
+        Unit::Duration,
+        "How long bytes sent to Postgres may stay unacknowledged.",
+        |draft, text| {
+            put(
+                &mut draft.settings.store.tcp_user_timeout,
+                duration(text, SHORT, LONG),
+            )
+        },
+    ),
+    Key::new(
+        "store",
+        "synchronous_commit",
+        "on",
+        Unit::Word,
+        "Postgres' `synchronous_commit`: `on`, `remote_apply`, or the weaker `remote_write`, `local`, `off`.",
+        |draft, text| {
+            put(
+                &mut draft.settings.store.synchronous_commit,
+                synchronous_commit(text),
+            )
+        },
+    ),
+    Key::new(
+        "store",
+        "lanes",
+        "4",
+        Unit::Count,
+        "Lanes of the writer: transactions under way at once.",
+        |draft, text| put(&mut draft.settings.store.lanes, count(text, 1, 256)),
+    ),
+    Key::new(
+        "store",
+        "batch_records",
+        "512",
+        Unit::Count,
+        "Records in one transaction.",
+        |draft, text| {
+            put(
+                &mut draft.settings.store.batch_records,
+                count(text, 1, 10_000),
+            )
+        },
+    ),
+    Key::new(
+        "store",
+        "batch_bytes",
+        "1MiB",
+        Unit::Bytes,
+        "Payloads in one transaction.",
+        |draft, text| put(&mut draft.settings.store.batch_bytes, bytes(text, KIB, GIB)),
+    ),
+    Key::new(
+        "store",
+        "retry_max",
+        "1s",
+        Unit::Duration,
+        "Longest delay between attempts at a batch.",
+        |draft, text| {
+            put(
+                &mut draft.settings.store.retry_max,
+                duration(text, SHORT, LONG),
+            )
+        },
+    ),
+];
+
+fn origins(text: &str) -> Result<OriginPolicy, String> {
+    OriginPolicy::parse(text).map_err(|error| {
+        let words = "must be off, host, host:NAME, connection or origins such as //example.com";
+        if error.text == text {
+            words.to_owned()
+        } else {
+            format!("{words}: {error}")
+        }
+    })
+}
+
+fn synchronous_commit(text: &str) -> Result<String, String> {
+    let names = ["on", "remote_apply", "remote_write", "local", "off"];
+    choice(text, &names.map(|name| (name, name.to_owned())))
+}
