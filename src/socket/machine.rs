@@ -122,6 +122,11 @@ impl Socket {
         self.serializer
     }
 
+    /// Returns the bounds of the socket.
+    pub fn limits(&self) -> &Limits {
+        &self.around.limits
+    }
+
     /// Returns who is at the other end.
     pub fn client(&self) -> &Rc<Client> {
         &self.client

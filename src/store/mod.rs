@@ -3,6 +3,8 @@
 //! A store gives each record its place in its topic; it never broadcasts.
 
 mod config;
+mod writer;
+pub use writer::{Writer, Completion, Outcome};
 
 use std::fmt;
 

@@ -1,1 +1,302 @@
-//! worker.
+//! A worker: a thread, a single-thread runtime, its listener, its sockets and their subscriptions.
+//!
+//! This is the only place where sockets and transports meet I/O. A socket lives on its worker for life.
+
+mod admission;
+mod connection;
+mod effects;
+mod listener;
+mod member;
+mod metrics;
+mod pump;
+mod reader;
+mod table;
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Request, Response};
+use slab::Slab;
+
+pub use admission::{Admission, Refused};
+pub use metrics::Metrics;
+
+use crate::broker::Letter;
+use crate::channel::{NewRecord, Ports};
+use crate::clock::{self, UnixMicros};
+use crate::protocol::{CloseReason, Fastlane};
+use crate::pubsub::PubSub;
+use crate::socket::{ChannelId, Output, Socket, Surroundings};
+use crate::store;
+use crate::transport::Mount;
+use connection::{Connection, Written};
+use table::Table;
+
+/// How long a closing connection may take to go before it is cut off.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// What answers requests that are no transport's: the demo page, development tokens.
+pub type Pages = Arc<dyn Fn(&Request<hyper::body::Incoming>) -> Option<Response<Full<Bytes>>> + Send + Sync>;
+
+/// A mount with what its sockets need.
+pub struct Served {
+    /// The mount.
+    pub mount: Mount,
+    /// Router, ports, limits and metrics of its sockets.
+    pub around: Surroundings,
+}
+
+/// What every worker of a node shares.
+pub struct Node {
+    /// The hub.
+    pub pubsub: Arc<PubSub>,
+    /// The writer pool.
+    pub writer: Arc<store::Writer>,
+    /// What channels may ask.
+    pub ports: Arc<dyn Ports>,
+    /// The mounts, in order; the first whose path matches serves.
+    pub served: Vec<Arc<Served>>,
+    /// The door.
+    pub admission: Arc<Admission>,
+    /// The counters.
+    pub metrics: Metrics,
+    /// The other pages.
+    pub pages: Pages,
+}
+
+/// A delivery whose frames are appended and not written yet.
+struct Unwritten {
+    accepted_at: UnixMicros,
+    remote: bool,
+}
+
+/// One worker.
+pub struct Worker {
+    index: usize,
+    node: Arc<Node>,
+    table: Table,
+    connections: RefCell<Slab<Rc<Connection>>>,
+    serials: Cell<u32>,
+    started: Instant,
+    dirty: RefCell<Vec<Rc<Connection>>>,
+    unwritten: RefCell<Vec<Unwritten>>,
+    writer_waker: RefCell<Option<Waker>>,
+    /// Intercepted broadcasts that wait for the current outputs to be performed.
+    intercepted: RefCell<VecDeque<(Rc<Connection>, ChannelId, Arc<Fastlane>)>>,
+    performing: Cell<bool>,
+    accepting: Cell<bool>,
+    accept_waker: RefCell<Option<Waker>>,
+}
+
+impl Worker {
+    fn new(index: usize, node: Arc<Node>) -> Self {
+        Self {
+            index,
+            node,
+            table: Table::default(),
+            connections: RefCell::default(),
+            serials: Cell::new(0),
+            started: clock::now(),
+            dirty: RefCell::default(),
+            unwritten: RefCell::default(),
+            writer_waker: RefCell::new(None),
+            intercepted: RefCell::default(),
+            performing: Cell::new(false),
+            accepting: Cell::new(true),
+            accept_waker: RefCell::new(None),
+        }
+    }
+
+    /// Runs a worker on the calling thread until `stop` resolves.
+    ///
+    /// # Errors
+    /// When the runtime or the listener can't be made.
+    pub fn run(
+        index: usize,
+        node: Arc<Node>,
+        listener: std::net::TcpListener,
+        stop: tokio::sync::oneshot::Receiver<()>,
+    ) -> std::io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let local = tokio::task::LocalSet::new();
+        local.block_on(&runtime, async move {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            let worker = Rc::new(Self::new(index, node));
+            tokio::task::spawn_local(listener::accept(worker.clone(), listener));
+            tokio::task::spawn_local(pump::run(worker.clone()));
+            tokio::task::spawn_local(worker.clone().write_dirty());
+            tokio::task::spawn_local(worker.clone().sweep());
+            // A dropped sender stops the worker as well.
+            let _ = stop.await;
+            worker.end();
+            Ok(())
+        })
+    }
+
+    /// Milliseconds of this worker's life.
+    fn elapsed_ms(&self) -> u64 {
+        clock::now().saturating_duration_since(self.started).as_millis() as u64
+    }
+
+    /// Feeds a socket and performs what it puts out.
+    fn drive(self: &Rc<Self>, connection: &Rc<Connection>, feed: impl FnOnce(&mut Socket, &mut Vec<Output>)) {
+        let mut outputs = Vec::new();
+        feed(&mut connection.socket.borrow_mut(), &mut outputs);
+        effects::perform(self, connection, outputs);
+    }
+
+    /// Appends a frame to a connection's outbox, or closes it when it is too slow.
+    fn send(self: &Rc<Self>, connection: &Rc<Connection>, frame: Bytes) {
+        if !connection.is_open() {
+            return;
+        }
+        let pushed = connection.outbox.borrow_mut().push(frame);
+        match pushed {
+            Ok(()) => self.touch(connection),
+            Err(_) => self.close_slow(connection),
+        }
+    }
+
+    /// Puts a connection on the list of outboxes to write at the end of the turn.
+    fn touch(&self, connection: &Rc<Connection>) {
+        if connection.blocked.get() || connection.dirty.replace(true) {
+            return;
+        }
+        let mut dirty = self.dirty.borrow_mut();
+        dirty.push(connection.clone());
+        if dirty.len() == 1
+            && let Some(waker) = self.writer_waker.borrow().as_ref()
+        {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Writes each touched connection once, however many frames have gathered.
+    async fn write_dirty(self: Rc<Self>) {
+        let mut batch = Vec::new();
+        loop {
+            poll_fn(|task| {
+                *self.writer_waker.borrow_mut() = Some(task.waker().clone());
+                match self.dirty.borrow().is_empty() {
+                    true => Poll::Pending,
+                    false => Poll::Ready(()),
+                }
+            })
+            .await;
+            std::mem::swap(&mut *self.dirty.borrow_mut(), &mut batch);
+            for connection in batch.drain(..) {
+                connection.dirty.set(false);
+                self.write(&connection);
+            }
+            self.observe_written();
+            // Let what gathered meanwhile be read before it is written.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn observe_written(&self) {
+        let mut unwritten = self.unwritten.borrow_mut();
+        if unwritten.is_empty() {
+            return;
+        }
+        let now = clock::unix_us();
+        for delivery in unwritten.drain(..) {
+            let path = if delivery.remote { "remote" } else { "local" };
+            let seconds = (now - delivery.accepted_at).max(0) as f64 / 1e6;
+            self.node.metrics.delivery_seconds.with_label_values(&[path]).observe(seconds);
+        }
+    }
+
+    fn write(self: &Rc<Self>, connection: &Rc<Connection>) {
+        match connection.write() {
+            Written::All if connection.closing.get().is_some() => connection.shut_down_writing(),
+            Written::All => {}
+            Written::Failed => connection.cut(),
+            Written::Blocked => {
+                connection.blocked.set(true);
+                let (worker, connection) = (self.clone(), connection.clone());
+                tokio::task::spawn_local(async move {
+                    let writable = connection.stream.writable().await;
+                    connection.blocked.set(false);
+                    match writable {
+                        Ok(()) => worker.touch(&connection),
+                        Err(_) => connection.cut(),
+                    }
+                });
+            }
+        }
+    }
+
+    fn close_slow(self: &Rc<Self>, connection: &Rc<Connection>) {
+        self.node.metrics.dropped.with_label_values(&["slow"]).inc();
+        connection.outbox.borrow_mut().clear_unsent();
+        self.close(connection, CloseReason::Slow);
+    }
+
+    /// Says why, ends the channels, and cuts the connection off when the peer does not go.
+    fn close(self: &Rc<Self>, connection: &Rc<Connection>, reason: CloseReason) {
+        if !connection.is_open() {
+            return;
+        }
+        connection.closing.set(Some(reason));
+        connection.cut_at_ms.set(self.elapsed_ms() + LINGER.as_millis() as u64);
+        let frame = crate::protocol::Frame::close(reason);
+        connection.outbox.borrow_mut().push_last(frame.bytes().clone());
+        self.touch(connection);
+        self.drive(connection, Socket::end_all);
+    }
+
+    /// Closes idle connections and those whose token has expired; cuts those that linger.
+    async fn sweep(self: Rc<Self>) {
+        let shortest = self.node.served.iter().map(|served| served.mount.idle / 4).min();
+        let every = shortest.unwrap_or(Duration::from_secs(1));
+        let every = every.clamp(Duration::from_millis(10), Duration::from_secs(1));
+        let mut ticks = tokio::time::interval(every);
+        loop {
+            ticks.tick().await;
+            let (now_ms, now_s) = (self.elapsed_ms(), clock::unix_s());
+            let all: Vec<_> = self.connections.borrow().iter().map(|(_, one)| one.clone()).collect();
+            for connection in all {
+                self.check(&connection, now_ms, now_s);
+            }
+        }
+    }
+
+    fn check(self: &Rc<Self>, connection: &Rc<Connection>, now_ms: u64, now_s: u64) {
+        let expires_at = connection.socket.borrow().client().expires_at();
+        let silent_ms = now_ms.saturating_sub(connection.heard_at_ms.get());
+        if now_ms >= connection.cut_at_ms.get() {
+            connection.cut();
+        } else if u128::from(silent_ms) >= connection.idle.as_millis() {
+            self.close(connection, CloseReason::Idle);
+        } else if expires_at.is_some_and(|at| at <= now_s) {
+            self.close(connection, CloseReason::TokenExpired);
+        }
+    }
+
+    /// Ends every connection without a word: the node has said it, or is beyond it.
+    fn end(self: &Rc<Self>) {
+        let all: Vec<_> = self.connections.borrow().iter().map(|(_, one)| one.clone()).collect();
+        for connection in all {
+            self.drive(&connection, Socket::end_all);
+            connection.cut();
+        }
+    }
+
+    /// Publishes a letter to the other nodes on the topic of all nodes.
+    fn tell_nodes(&self, letter: Letter) {
+        self.node.pubsub.tell_nodes(&crate::broker::nodes_topic(), letter);
+    }
+
+    /// Stores a record; `answer` is called on another thread.
+    fn save(&self, record: NewRecord, answer: store::Completion) -> bool {
+        self.node.writer.submit(record, answer).is_ok()
+    }
+}

@@ -1,0 +1,265 @@
+//! Performs what a socket puts out: frames, turns, subscriptions, broadcasts, saves, timers.
+//!
+//! Outputs are performed in order; intercepted broadcasts wait until the outputs at hand are done.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::connection::Connection;
+use super::{Worker, pump};
+use crate::broker::Letter;
+use crate::channel::{
+    Audience, Effect, NewRecord, PendingTurn, Persist, Record, ReplyTo, TurnEnd,
+};
+use crate::clock;
+use crate::protocol::{Broadcast, Fastlane, Payload, Reply, Topic};
+use crate::pubsub::{Deliver, Entry, PubSub, RecordLetter, SocketId};
+use crate::socket::{ChannelId, Output};
+use crate::store::{Completion, Outcome};
+
+/// Performs the outputs of one socket, in order.
+pub(super) fn perform(worker: &Rc<Worker>, connection: &Rc<Connection>, outputs: Vec<Output>) {
+    let outermost = !worker.performing.replace(true);
+    for output in outputs {
+        match output {
+            Output::Send(frame) => worker.send(connection, frame.bytes().clone()),
+            Output::Wait { channel, turn, join } => wait(worker, connection, channel, turn, join),
+            Output::Live { channel, intercepts } => go_live(worker, connection, channel, intercepts),
+            Output::Left { channel } => leave(connection, channel),
+            Output::Perform { channel, effect } => perform_effect(worker, connection, channel, effect),
+            Output::Close(reason) => worker.close(connection, reason),
+        }
+    }
+    if outermost {
+        worker.performing.set(false);
+        perform_intercepted(worker);
+    }
+}
+
+/// Hands intercepted broadcasts to their channels, unless outputs are being performed.
+pub(super) fn perform_intercepted(worker: &Rc<Worker>) {
+    if worker.performing.get() {
+        return;
+    }
+    loop {
+        let next = worker.intercepted.borrow_mut().pop_front();
+        let Some((connection, channel, fastlane)) = next else {
+            return;
+        };
+        worker.drive(&connection, |socket, out| socket.intercepted(channel, fastlane, out));
+    }
+}
+
+/// Drives a callback that waits; its effects leave as they are asked for.
+fn wait(worker: &Rc<Worker>, connection: &Rc<Connection>, channel: ChannelId, turn: PendingTurn, join: bool) {
+    let limit = match join {
+        true => Some(Duration::from_secs(connection.socket.borrow().limits().join_seconds)),
+        false => None,
+    };
+    let (driver, at) = (worker.clone(), connection.clone());
+    let task = tokio::task::spawn_local(async move {
+        let end = match limit {
+            Some(limit) => tokio::time::timeout(limit, drive(&driver, &at, channel, turn)).await.ok(),
+            None => Some(drive(&driver, &at, channel, turn).await),
+        };
+        at.turns.borrow_mut().remove(&channel);
+        driver.drive(&at, |socket, out| match end {
+            Some(end) => socket.resume(channel, end, out),
+            None => socket.join_timed_out(channel, out),
+        });
+    });
+    connection.turns.borrow_mut().insert(channel, task.abort_handle());
+}
+
+async fn drive(worker: &Rc<Worker>, connection: &Rc<Connection>, channel: ChannelId, mut turn: PendingTurn) -> TurnEnd {
+    poll_fn(|task| {
+        let polled = Pin::new(&mut turn).poll(task);
+        if polled.is_pending() {
+            worker.drive(connection, |socket, out| socket.flush_channel(channel, out));
+        }
+        polled
+    })
+    .await
+}
+
+fn go_live(worker: &Rc<Worker>, connection: &Rc<Connection>, channel: ChannelId, intercepts: &'static [&'static str]) {
+    let member = connection.members.borrow().get(&channel).cloned();
+    let Some(member) = member else { return };
+    let Some(key) = member.key.get() else { return };
+    for deliver in worker.table.go_live(&member.topic, key, intercepts) {
+        if intercepts.contains(&deliver.fastlane.broadcast().event.as_str()) {
+            let intercepted = (connection.clone(), channel, deliver.fastlane);
+            worker.intercepted.borrow_mut().push_back(intercepted);
+        } else if let Some(frame) = deliver.fastlane.frame(connection.serializer) {
+            worker.node.metrics.deliveries.inc();
+            worker.send(connection, frame.bytes().clone());
+        }
+    }
+}
+
+fn leave(connection: &Rc<Connection>, channel: ChannelId) {
+    if let Some(turn) = connection.turns.borrow_mut().remove(&channel) {
+        turn.abort();
+    }
+    let member = connection.members.borrow_mut().remove(&channel);
+    if let Some(member) = member {
+        member.leave();
+    }
+}
+
+fn perform_effect(worker: &Rc<Worker>, connection: &Rc<Connection>, channel: ChannelId, effect: Effect) {
+    match effect {
+        Effect::Broadcast { topic, event, payload, audience } => {
+            let fastlane = Arc::new(Fastlane::new(Broadcast {
+                topic,
+                event: event.into(),
+                payload,
+            }));
+            let except = match audience {
+                Audience::All => None,
+                Audience::Others => Some((connection, channel)),
+            };
+            broadcast(worker, fastlane, except);
+        }
+        Effect::Save { record, persist, to } => {
+            let route = to.map(|to| Route {
+                worker: worker.index,
+                socket: connection.id,
+                channel,
+                to,
+            });
+            save(worker, connection, record, persist, route);
+        }
+        Effect::After { delay, info } => {
+            let (worker, connection) = (worker.clone(), connection.clone());
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep(delay).await;
+                worker.drive(&connection, |socket, out| socket.info(channel, info, out));
+            });
+        }
+        Effect::Disconnect { socket_id } => {
+            worker.node.pubsub.tell_workers(&Entry::Disconnect {
+                socket_id: Arc::from(socket_id.as_str()),
+            });
+            worker.tell_nodes(Letter::Disconnect { socket_id });
+        }
+        Effect::Push { .. } | Effect::Reply { .. } => {
+            debug_assert!(false, "the socket sends pushes and replies itself");
+        }
+    }
+}
+
+/// Delivers here at once, so that the sender sees its broadcast before its reply; then to the rest.
+fn broadcast(worker: &Rc<Worker>, fastlane: Arc<Fastlane>, except: Option<(&Rc<Connection>, ChannelId)>) {
+    let deliver = Deliver {
+        fastlane,
+        id: None,
+        reset: false,
+        accepted_at: clock::unix_us(),
+        remote: false,
+    };
+    pump::fan_out(worker, &deliver, except);
+    worker.node.pubsub.broadcast(&deliver.fastlane, Some(worker.index), deliver.accepted_at);
+}
+
+/// Where the answer to a save goes.
+struct Route {
+    worker: usize,
+    socket: SocketId,
+    channel: ChannelId,
+    to: ReplyTo,
+}
+
+impl Route {
+    fn answer(route: Option<Self>, pubsub: &PubSub, reply: Reply) {
+        let Some(Route { worker, socket, channel, to }) = route else {
+            return;
+        };
+        pubsub.mailboxes()[worker].push(Entry::Reply {
+            socket,
+            channel,
+            to,
+            reply,
+        });
+    }
+}
+
+fn save(worker: &Rc<Worker>, connection: &Rc<Connection>, record: NewRecord, persist: Persist, route: Option<Route>) {
+    // A retry can only be recognised in the store, so a keyed record is stored first.
+    let before = persist == Persist::Before || record.client_key.is_some();
+    let pubsub = worker.node.pubsub.clone();
+    let refused = route.as_ref().map(|route| (route.channel, route.to.clone()));
+    let live = (!before).then(|| record.clone());
+    let answered = if before { route } else { None };
+    let accepted_at = clock::unix_us();
+    let announced = record.clone();
+    let done: Completion = Box::new(move |outcome| {
+        committed(&pubsub, announced, before, accepted_at, outcome, answered);
+    });
+    if !worker.save(record, done) {
+        if let Some((channel, to)) = refused {
+            let reply = Reply::reason("unavailable");
+            worker.drive(connection, |socket, out| socket.reply(channel, &to, &reply, out));
+        }
+        return;
+    }
+    if let Some(record) = live {
+        let uid = record.uid;
+        broadcast(worker, Arc::new(Fastlane::new(announce(record))), None);
+        if let Some((channel, to)) = refused {
+            let reply = Reply::ok(Payload::from_value(&json!({ "uid": uid })));
+            worker.drive(connection, |socket, out| socket.reply(channel, &to, &reply, out));
+        }
+    }
+}
+
+/// The live copy of a record that is stored later: it has no id yet.
+fn announce(record: NewRecord) -> Broadcast {
+    let record = Record { id: None, record };
+    Broadcast {
+        topic: record.record.topic.clone(),
+        event: record.event().into(),
+        payload: record.payload(),
+    }
+}
+
+/// Runs after the commit, on the writer's thread: the broadcast first, then the reply.
+fn committed(
+    pubsub: &PubSub,
+    record: NewRecord,
+    before: bool,
+    accepted_at: i64,
+    outcome: Outcome,
+    route: Option<Route>,
+) {
+    let reply = match outcome {
+        Outcome::Stored { id, epoch } => {
+            let uid = record.uid;
+            if before {
+                let topic: Topic = record.topic.clone();
+                let record = Record {
+                    id: Some(id),
+                    record,
+                };
+                pubsub.record(RecordLetter {
+                    topic,
+                    id,
+                    epoch,
+                    event: record.event().to_owned(),
+                    payload: record.payload(),
+                    accepted_at,
+                });
+            }
+            Reply::ok(Payload::from_value(&json!({ "id": id, "uid": uid })))
+        }
+        Outcome::Known { id, uid, .. } => Reply::ok(Payload::from_value(&json!({ "id": id, "uid": uid }))),
+        Outcome::Refused(_) => Reply::reason("invalid"),
+        Outcome::Abandoned => Reply::reason("unavailable"),
+    };
+    Route::answer(route, pubsub, reply);
+}
