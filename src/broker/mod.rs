@@ -6,8 +6,10 @@ pub mod config;
 pub mod envelope;
 pub mod local;
 mod metrics;
+pub mod redis;
 pub mod sequence;
 
+pub use self::redis::{ConnectError, RedisBroker};
 pub use config::Config;
 pub use local::LocalBroker;
 pub use metrics::Metrics;
