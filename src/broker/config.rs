@@ -1,39 +1,50 @@
 //! The settings under `[broker]`.
 //!
-//! Its `Debug` never prints the URL, which may hold a password.
+//! They never show a password: their debug form hides the URL.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How the nodes reach each other.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Redis: `redis://`, `rediss://` (TLS) or `unix://`. Default none: a single node.
+    /// `redis://` or, for TLS, `rediss://` URL, with `user:password@` where needed. Redis 6 or newer.
+    /// Default: none, a single node.
     pub url: Option<String>,
-    /// What every channel name in Redis begins with. Default `fanfare:`.
+    /// PEM file of the authority that signed Redis' certificate. Default: the public web's authorities.
+    pub ca_file: Option<PathBuf>,
+    /// What every Redis channel's name starts with. Default `fanfare:`.
     pub prefix: String,
-    /// How often the link is tried when nothing arrives. Default 1 s.
+    /// How often an idle link is asked for a sign of life. Default 1 s.
     pub ping_interval: Duration,
-    /// How long an answer may take before the link counts as down. Default 3 s.
+    /// How long a link may be silent after it was asked; then it is made anew. Default 3 s.
     pub ping_timeout: Duration,
-    /// Publishes that wait for Redis, in entries. Default 65,536. Then: the publish is refused.
+    /// Letters that wait to be published, those in flight included. Default 65,536. Then: refused as full.
     pub publish_queue: usize,
+    /// Bytes that wait to be published, those in flight included. Default 64 MiB. Then: refused as full.
+    pub publish_queue_bytes: usize,
     /// Topics in one SUBSCRIBE command. Default 512.
     pub subscribe_batch: usize,
-    /// Longest delay between attempts to connect. Default 2 s.
+    /// Longest delay between two attempts to reconnect. Default 2 s.
     pub reconnect_max: Duration,
+    /// How long a subscription may go unacknowledged while the link is up. Default 5 s.
+    pub join_timeout: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             url: None,
+            ca_file: None,
             prefix: String::from("fanfare:"),
             ping_interval: Duration::from_secs(1),
             ping_timeout: Duration::from_secs(3),
             publish_queue: 65_536,
+            publish_queue_bytes: 64 * 1024 * 1024,
             subscribe_batch: 512,
             reconnect_max: Duration::from_secs(2),
+            join_timeout: Duration::from_secs(5),
         }
     }
 }
@@ -41,13 +52,30 @@ impl Default for Config {
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
-            .field("url", &self.url.as_ref().map(|_| "[hidden]"))
+            .field("url", &self.url.as_ref().map(|_| "(hidden)"))
+            .field("ca_file", &self.ca_file)
             .field("prefix", &self.prefix)
             .field("ping_interval", &self.ping_interval)
             .field("ping_timeout", &self.ping_timeout)
             .field("publish_queue", &self.publish_queue)
+            .field("publish_queue_bytes", &self.publish_queue_bytes)
             .field("subscribe_batch", &self.subscribe_batch)
             .field("reconnect_max", &self.reconnect_max)
+            .field("join_timeout", &self.join_timeout)
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_debug_form_hides_the_password() {
+        let config = Config {
+            url: Some(String::from("redis://:sesame@localhost")),
+            ..Config::default()
+        };
+        assert!(!format!("{config:?}").contains("sesame"));
     }
 }

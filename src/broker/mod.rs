@@ -2,7 +2,17 @@
 //!
 //! A broker carries envelopes; it never looks at a payload and knows no sockets.
 
-mod config;
+pub mod config;
+pub mod envelope;
+pub mod local;
+mod metrics;
+pub mod redis;
+pub mod sequence;
+
+pub use self::redis::{ConnectError, RedisBroker};
+pub use config::Config;
+pub use local::LocalBroker;
+pub use metrics::Metrics;
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +21,16 @@ use futures_util::future::BoxFuture;
 
 use crate::protocol::{Payload, Topic};
 
-pub use config::Config;
+/// The node topic: what is published on it reaches every node, which is always subscribed.
+///
+/// Node-wide letters such as [`Letter::Disconnect`] go there: `broker.publish(&nodes_topic(), letter)`.
+/// The name is reserved: a router must not let a client join it.
+pub const NODES: &str = "!nodes";
+
+/// Returns the node topic, [`NODES`].
+pub fn nodes_topic() -> Topic {
+    Topic::parse(NODES, NODES.len()).expect("the name is not empty and as long as it is")
+}
 
 /// What one node tells the others about a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +115,14 @@ pub enum Notice {
     Connected,
     /// The link to the other nodes is down.
     Disconnected,
+    /// Publishes of another node on this topic did not arrive; told before the delivery
+    /// that showed it.
+    Hole {
+        /// The topic they were published on.
+        topic: Topic,
+        /// How many, when that is known; at least one.
+        missed: Option<u64>,
+    },
 }
 
 /// Where a broker hands over what arrives, in order, from one task; it must not block.

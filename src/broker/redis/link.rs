@@ -1,0 +1,237 @@
+//! The link that listens: subscribes, resubscribes after a loss, and notices when it is dead.
+//!
+//! It never waits for one subscription before it sends the next, and never blocks reading.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, poll_immediate};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use redis::aio::MultiplexedConnection;
+use redis::{ErrorKind, PushInfo, PushKind, RedisError, Value};
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use super::heartbeat::{self, Heard, Loss};
+use super::subscriptions::Acknowledged;
+use super::{ConnectError, Shared};
+use crate::backoff::Backoff;
+use crate::protocol::Topic;
+
+/// Commands that wait for their acknowledgements; what comes meanwhile gathers into the next ones.
+/// Below the 50 that the connection queues, so that sending never waits.
+const COMMANDS_IN_FLIGHT: usize = 16;
+/// The shortest delay between two attempts to reconnect.
+pub(super) const RECONNECT_FIRST: Duration = Duration::from_millis(50);
+
+/// A connection that listens. Dropping it closes it.
+pub(super) struct Link {
+    connection: MultiplexedConnection,
+    heard: Heard,
+    ended: Arc<Notify>,
+}
+
+/// Why serving a link ended.
+enum End {
+    Closed,
+    Lost(Loss),
+}
+
+/// The answer to a command: what it asked for, and how it went.
+type Answer = (Command, Result<(), RedisError>);
+
+enum Command {
+    Subscribe(Vec<Topic>),
+    Unsubscribe,
+}
+
+/// Connects and subscribes the node topic.
+pub(super) async fn open(shared: &Arc<Shared>) -> Result<Link, ConnectError> {
+    let number = shared.reception.listen();
+    let (heard, ended) = (Heard::default(), Arc::new(Notify::new()));
+    let pushes = {
+        let (shared, heard, ended) = (Arc::clone(shared), heard.clone(), Arc::clone(&ended));
+        move |push: PushInfo| {
+            heard.note();
+            if push.kind == PushKind::Disconnection {
+                ended.notify_one();
+            } else {
+                shared.take(number, push);
+            }
+            Ok::<(), redis::aio::SendError>(())
+        }
+    };
+    let connection = shared
+        .dialer
+        .listening(pushes, &shared.channels.nodes)
+        .await?;
+    shared.table.lock().link_opened(number);
+    Ok(Link {
+        connection,
+        heard,
+        ended,
+    })
+}
+
+/// Serves a link and those that follow it, until the broker is closed.
+pub(super) async fn run(shared: Arc<Shared>, first: Link) {
+    let mut link = first;
+    loop {
+        match serve(&shared, &link).await {
+            End::Closed => return shared.link_down(),
+            End::Lost(loss) => tracing::warn!(%loss, "the broker's link is lost"),
+        }
+        drop(link);
+        shared.link_down();
+        shared.reception.disconnected();
+        link = tokio::select! {
+            link = reopen(&shared) => link,
+            () = shared.closing() => return,
+        };
+        shared.metrics.reconnects.inc();
+    }
+}
+
+async fn reopen(shared: &Arc<Shared>) -> Link {
+    let mut backoff = Backoff::new(RECONNECT_FIRST, shared.config.reconnect_max);
+    loop {
+        sleep(backoff.next_delay()).await;
+        match open(shared).await {
+            Ok(link) => return link,
+            Err(cause) => tracing::warn!(%cause, "the broker cannot be reached"),
+        }
+    }
+}
+
+async fn serve(shared: &Shared, link: &Link) -> End {
+    let mut in_flight: FuturesUnordered<BoxFuture<'static, Answer>> = FuturesUnordered::new();
+    let dead = heartbeat::watch(link.connection.clone(), &shared.config, link.heard.clone());
+    let mut dead = pin!(dead);
+    loop {
+        while in_flight.len() < COMMANDS_IN_FLIGHT {
+            let commands = shared.next_commands(&link.connection);
+            if commands.is_empty() {
+                break;
+            }
+            for mut command in commands {
+                // The first poll puts it on the wire, in this order.
+                match poll_immediate(&mut command).await {
+                    Some(answer) => in_flight.push(std::future::ready(answer).boxed()),
+                    None => in_flight.push(command),
+                }
+            }
+        }
+        shared.link_up_when_restored();
+        tokio::select! {
+            () = shared.changed.notified(), if in_flight.len() < COMMANDS_IN_FLIGHT => {}
+            Some((command, result)) = in_flight.next(), if !in_flight.is_empty() => {
+                if let Err(loss) = shared.answered(command, result) {
+                    return End::Lost(loss);
+                }
+            }
+            loss = &mut dead => return End::Lost(loss),
+            () = link.ended.notified() => return End::Lost(Loss::Broken(None)),
+            () = shared.closing() => return End::Closed,
+        }
+    }
+}
+
+impl Shared {
+    /// Takes what Redis pushed on a link; runs where the link is read, so acknowledgements and messages keep their order.
+    fn take(&self, link: u64, push: PushInfo) {
+        let mut fields = push.data.into_iter();
+        let Some(Value::BulkString(channel)) = fields.next() else {
+            return;
+        };
+        match push.kind {
+            PushKind::Message => {
+                if let Some(Value::BulkString(message)) = fields.next() {
+                    self.reception.message(link, &Bytes::from(message));
+                }
+            }
+            PushKind::Subscribe => {
+                let Some(topic) = self.channels.topic(&channel) else {
+                    return;
+                };
+                match self.table.lock().subscribed(link, topic) {
+                    Acknowledged::Anew => self.reception.forget(topic),
+                    Acknowledged::Again | Acknowledged::Unexpected => {}
+                }
+            }
+            PushKind::Unsubscribe => {
+                let Some(topic) = self.channels.topic(&channel) else {
+                    return;
+                };
+                if self.table.lock().unsubscribed(link, topic) {
+                    self.reception.forget(topic);
+                }
+            }
+            // Nothing else is asked for.
+            _ => {}
+        }
+    }
+
+    fn next_commands(&self, connection: &MultiplexedConnection) -> Vec<BoxFuture<'static, Answer>> {
+        let batch = self.table.lock().take_batch(self.config.subscribe_batch);
+        let mut commands = Vec::new();
+        if !batch.subscribe.is_empty() {
+            let channels: Vec<String> = batch
+                .subscribe
+                .iter()
+                .map(|topic| self.channels.of(topic))
+                .collect();
+            let mut connection = connection.clone();
+            let command = async move {
+                let result = connection.subscribe(channels).await;
+                (Command::Subscribe(batch.subscribe), result)
+            };
+            commands.push(command.boxed());
+        }
+        if !batch.unsubscribe.is_empty() {
+            let channels: Vec<String> = batch
+                .unsubscribe
+                .iter()
+                .map(|topic| self.channels.of(topic))
+                .collect();
+            let mut connection = connection.clone();
+            let command = async move {
+                let result = connection.unsubscribe(channels).await;
+                (Command::Unsubscribe, result)
+            };
+            commands.push(command.boxed());
+        }
+        commands
+    }
+
+    fn answered(&self, command: Command, result: Result<(), RedisError>) -> Result<(), Loss> {
+        let Err(cause) = result else {
+            return Ok(());
+        };
+        match (command, cause.kind()) {
+            (Command::Subscribe(topics), ErrorKind::Server(_) | ErrorKind::Extension) => {
+                tracing::error!(%cause, topics = topics.len(), "redis refused subscriptions");
+                self.table.lock().refused(&topics);
+                Ok(())
+            }
+            (Command::Subscribe(_) | Command::Unsubscribe, _) => Err(Loss::Broken(Some(cause))),
+        }
+    }
+
+    fn link_up_when_restored(&self) {
+        if self.table.lock().link_is_up_now() {
+            self.connected.store(true, Ordering::Release);
+            self.metrics.connected.set(1);
+            self.reception.connected();
+        }
+    }
+
+    fn link_down(&self) {
+        self.connected.store(false, Ordering::Release);
+        self.metrics.connected.set(0);
+        self.table.lock().link_lost();
+    }
+}
