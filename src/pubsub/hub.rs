@@ -29,8 +29,6 @@ const SUBSCRIPTIONS_WAITING_MAX: usize = 65_536;
 pub struct Metrics {
     /// `fanfare_broadcasts_total{origin}`: broadcasts by `local` or `remote` origin.
     pub broadcasts: IntCounterVec,
-    /// `fanfare_broker_refused_total`: publishes that the broker's full queue refused.
-    pub refused: IntCounter,
     /// `fanfare_records_healed_total`: records that were read from the store to fill a hole.
     pub healed: IntCounter,
     /// `fanfare_records_gone_total`: ids that were skipped because the store has them no more.
@@ -49,10 +47,6 @@ impl Metrics {
                 opts("broadcasts_total", "Broadcasts by origin"),
                 &["origin"],
             )?,
-            refused: IntCounter::with_opts(opts(
-                "broker_refused_total",
-                "Publishes that the broker's full queue refused",
-            ))?,
             healed: IntCounter::with_opts(opts(
                 "records_healed_total",
                 "Records read from the store to fill a hole",
@@ -63,7 +57,6 @@ impl Metrics {
             ))?,
         };
         registry.register(Box::new(metrics.broadcasts.clone()))?;
-        registry.register(Box::new(metrics.refused.clone()))?;
         registry.register(Box::new(metrics.healed.clone()))?;
         registry.register(Box::new(metrics.gone.clone()))?;
         Ok(metrics)
@@ -103,8 +96,9 @@ pub struct PubSub {
     pub(super) wanted_inbox: Mutex<Option<mpsc::Receiver<Wanted>>>,
     pub(super) orders: Vec<Mutex<HashMap<Topic, TopicOrder>>>,
     hasher: RandomState,
-    /// Woken when a topic has a hole, or the broker came back.
+    /// Woken when a topic has a hole.
     pub(super) uneasy: Notify,
+    pub(super) compare_wanted: Notify,
     pub(super) metrics: Metrics,
 }
 
@@ -128,6 +122,7 @@ impl PubSub {
             orders: (0..ORDER_SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             uneasy: Notify::new(),
+            compare_wanted: Notify::new(),
             metrics,
         }
     }
@@ -246,10 +241,8 @@ impl PubSub {
 
     /// Publishes a letter to the other nodes only.
     pub fn tell_nodes(&self, topic: &Topic, letter: Letter) {
-        if self.broker.publish(topic, letter).is_err() {
-            // Records are found again by their ids; a lost broadcast is counted.
-            self.metrics.refused.inc();
-        }
+        // The broker counts what it refuses; records are found again by their ids.
+        let _ = self.broker.publish(topic, letter);
     }
 
     /// Takes a broadcast or record of another node.
@@ -318,6 +311,27 @@ impl PubSub {
         observed
     }
 
+    /// Has the positions of all topics compared with the store soon, as after a reconnect.
+    pub fn compare_soon(&self) {
+        self.compare_wanted.notify_one();
+    }
+
+    /// Takes the news that publishes of another node were lost on a topic.
+    ///
+    /// A topic of records is compared with the store; the subscribers of another are told `gap`.
+    pub fn hole(&self, topic: &Topic, missed: Option<u64>) {
+        let ordered = self.order_shard(topic).lock().contains_key(topic);
+        if ordered {
+            return self.compare_soon();
+        }
+        let payload = Payload::from_value(&serde_json::json!({ "reason": "lost", "missed": missed }));
+        let deliver = Deliver {
+            id: None,
+            ..notice(topic, events::GAP, payload)
+        };
+        self.spread(deliver, None);
+    }
+
     /// Tells a topic's subscribers on this node which ids they can't get any more.
     pub(super) fn tell_gap(&self, topic: &Topic, from: u64, to: u64) {
         self.spread(gap(topic, from, to), None);
@@ -380,12 +394,19 @@ impl PubSub {
 fn gap(topic: &Topic, from: u64, to: u64) -> Deliver {
     let payload = Payload::from_value(&serde_json::json!({ "from": from, "to": to }));
     Deliver {
+        id: Some(to),
+        ..notice(topic, events::GAP, payload)
+    }
+}
+
+fn notice(topic: &Topic, event: &str, payload: Payload) -> Deliver {
+    Deliver {
         fastlane: Arc::new(Fastlane::new(Broadcast {
             topic: topic.clone(),
-            event: events::GAP.into(),
+            event: event.into(),
             payload,
         })),
-        id: Some(to),
+        id: None,
         reset: false,
         accepted_at: clock::unix_us(),
         remote: false,

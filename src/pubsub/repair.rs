@@ -75,6 +75,7 @@ impl PubSub {
         loop {
             tokio::select! {
                 () = self.uneasy.notified() => tokio::time::sleep(HOLE_PATIENCE).await,
+                () = self.compare_wanted.notified() => self.compare(source.as_ref()).await,
                 _ = compare.tick() => self.compare(source.as_ref()).await,
             }
             self.fill_holes(source.as_ref()).await;

@@ -213,7 +213,9 @@ impl Socket {
         if message.topic.len() > bytes_max {
             return self.refuse(&message, "invalid", out);
         }
+        // Names that begin with "!" are the gateway's own, between nodes.
         let made = Topic::parse(&message.topic, bytes_max).ok();
+        let made = made.filter(|topic| !topic.as_str().starts_with('!'));
         let made = made.and_then(|topic| self.around.router.make(&topic).map(|made| (topic, made)));
         let Some((topic, (kind, channel))) = made else {
             return self.unmatched(&message, out);

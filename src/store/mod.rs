@@ -4,7 +4,7 @@
 
 mod config;
 mod writer;
-pub use writer::{Writer, Completion, Outcome};
+pub use writer::{Completion, Outcome, Writer};
 
 use std::fmt;
 

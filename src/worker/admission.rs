@@ -53,6 +53,7 @@ pub struct Admission {
     connections_max: usize,
     per_second: f64,
     bucket: Mutex<Bucket>,
+    unready: AtomicBool,
     draining: AtomicBool,
 }
 
@@ -68,6 +69,7 @@ impl Admission {
                 tokens: per_second,
                 filled_at: None,
             }),
+            unready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
         }
     }
@@ -77,14 +79,20 @@ impl Admission {
         self.open.load(Ordering::Relaxed)
     }
 
+    /// Says from now on that the node is not ready, while it still lets clients in.
+    pub fn fail_readiness(&self) {
+        self.unready.store(true, Ordering::Relaxed);
+    }
+
     /// Lets nobody in any more.
     pub fn close(&self) {
+        self.fail_readiness();
         self.draining.store(true, Ordering::Relaxed);
     }
 
     /// Says whether another connection would be let in, for `/readyz`.
     pub fn is_ready(&self) -> bool {
-        !self.draining.load(Ordering::Relaxed) && self.open() < self.connections_max
+        !self.unready.load(Ordering::Relaxed) && self.open() < self.connections_max
     }
 
     /// Lets one in.

@@ -147,7 +147,10 @@ impl Connection {
                 Poll::Ready(()) => {}
                 Poll::Pending => {
                     let mut reader = self.reader.borrow_mut();
-                    if !reader.as_ref().is_some_and(|old| old.will_wake(task.waker())) {
+                    if !reader
+                        .as_ref()
+                        .is_some_and(|old| old.will_wake(task.waker()))
+                    {
                         *reader = Some(task.waker().clone());
                     }
                     return Poll::Pending;

@@ -13,9 +13,7 @@ use serde_json::json;
 use super::connection::Connection;
 use super::{Worker, pump};
 use crate::broker::Letter;
-use crate::channel::{
-    Audience, Effect, NewRecord, PendingTurn, Persist, Record, ReplyTo, TurnEnd,
-};
+use crate::channel::{Audience, Effect, NewRecord, PendingTurn, Persist, Record, ReplyTo, TurnEnd};
 use crate::clock;
 use crate::protocol::{Broadcast, Fastlane, Payload, Reply, Topic};
 use crate::pubsub::{Deliver, Entry, PubSub, RecordLetter, SocketId};
@@ -28,10 +26,19 @@ pub(super) fn perform(worker: &Rc<Worker>, connection: &Rc<Connection>, outputs:
     for output in outputs {
         match output {
             Output::Send(frame) => worker.send(connection, frame.bytes().clone()),
-            Output::Wait { channel, turn, join } => wait(worker, connection, channel, turn, join),
-            Output::Live { channel, intercepts } => go_live(worker, connection, channel, intercepts),
+            Output::Wait {
+                channel,
+                turn,
+                join,
+            } => wait(worker, connection, channel, turn, join),
+            Output::Live {
+                channel,
+                intercepts,
+            } => go_live(worker, connection, channel, intercepts),
             Output::Left { channel } => leave(connection, channel),
-            Output::Perform { channel, effect } => perform_effect(worker, connection, channel, effect),
+            Output::Perform { channel, effect } => {
+                perform_effect(worker, connection, channel, effect)
+            }
             Output::Close(reason) => worker.close(connection, reason),
         }
     }
@@ -51,20 +58,32 @@ pub(super) fn perform_intercepted(worker: &Rc<Worker>) {
         let Some((connection, channel, fastlane)) = next else {
             return;
         };
-        worker.drive(&connection, |socket, out| socket.intercepted(channel, fastlane, out));
+        worker.drive(&connection, |socket, out| {
+            socket.intercepted(channel, fastlane, out)
+        });
     }
 }
 
 /// Drives a callback that waits; its effects leave as they are asked for.
-fn wait(worker: &Rc<Worker>, connection: &Rc<Connection>, channel: ChannelId, turn: PendingTurn, join: bool) {
+fn wait(
+    worker: &Rc<Worker>,
+    connection: &Rc<Connection>,
+    channel: ChannelId,
+    turn: PendingTurn,
+    join: bool,
+) {
     let limit = match join {
-        true => Some(Duration::from_secs(connection.socket.borrow().limits().join_seconds)),
+        true => Some(Duration::from_secs(
+            connection.socket.borrow().limits().join_seconds,
+        )),
         false => None,
     };
     let (driver, at) = (worker.clone(), connection.clone());
     let task = tokio::task::spawn_local(async move {
         let end = match limit {
-            Some(limit) => tokio::time::timeout(limit, drive(&driver, &at, channel, turn)).await.ok(),
+            Some(limit) => tokio::time::timeout(limit, drive(&driver, &at, channel, turn))
+                .await
+                .ok(),
             None => Some(drive(&driver, &at, channel, turn).await),
         };
         at.turns.borrow_mut().remove(&channel);
@@ -73,10 +92,18 @@ fn wait(worker: &Rc<Worker>, connection: &Rc<Connection>, channel: ChannelId, tu
             None => socket.join_timed_out(channel, out),
         });
     });
-    connection.turns.borrow_mut().insert(channel, task.abort_handle());
+    connection
+        .turns
+        .borrow_mut()
+        .insert(channel, task.abort_handle());
 }
 
-async fn drive(worker: &Rc<Worker>, connection: &Rc<Connection>, channel: ChannelId, mut turn: PendingTurn) -> TurnEnd {
+async fn drive(
+    worker: &Rc<Worker>,
+    connection: &Rc<Connection>,
+    channel: ChannelId,
+    mut turn: PendingTurn,
+) -> TurnEnd {
     poll_fn(|task| {
         let polled = Pin::new(&mut turn).poll(task);
         if polled.is_pending() {
@@ -87,7 +114,12 @@ async fn drive(worker: &Rc<Worker>, connection: &Rc<Connection>, channel: Channe
     .await
 }
 
-fn go_live(worker: &Rc<Worker>, connection: &Rc<Connection>, channel: ChannelId, intercepts: &'static [&'static str]) {
+fn go_live(
+    worker: &Rc<Worker>,
+    connection: &Rc<Connection>,
+    channel: ChannelId,
+    intercepts: &'static [&'static str],
+) {
     let member = connection.members.borrow().get(&channel).cloned();
     let Some(member) = member else { return };
     let Some(key) = member.key.get() else { return };
@@ -112,9 +144,19 @@ fn leave(connection: &Rc<Connection>, channel: ChannelId) {
     }
 }
 
-fn perform_effect(worker: &Rc<Worker>, connection: &Rc<Connection>, channel: ChannelId, effect: Effect) {
+fn perform_effect(
+    worker: &Rc<Worker>,
+    connection: &Rc<Connection>,
+    channel: ChannelId,
+    effect: Effect,
+) {
     match effect {
-        Effect::Broadcast { topic, event, payload, audience } => {
+        Effect::Broadcast {
+            topic,
+            event,
+            payload,
+            audience,
+        } => {
             let fastlane = Arc::new(Fastlane::new(Broadcast {
                 topic,
                 event: event.into(),
@@ -126,7 +168,11 @@ fn perform_effect(worker: &Rc<Worker>, connection: &Rc<Connection>, channel: Cha
             };
             broadcast(worker, fastlane, except);
         }
-        Effect::Save { record, persist, to } => {
+        Effect::Save {
+            record,
+            persist,
+            to,
+        } => {
             let route = to.map(|to| Route {
                 worker: worker.index,
                 socket: connection.id,
@@ -136,10 +182,12 @@ fn perform_effect(worker: &Rc<Worker>, connection: &Rc<Connection>, channel: Cha
             save(worker, connection, record, persist, route);
         }
         Effect::After { delay, info } => {
-            let (worker, connection) = (worker.clone(), connection.clone());
+            let (worker, connection) = (worker.clone(), Rc::downgrade(connection));
             tokio::task::spawn_local(async move {
                 tokio::time::sleep(delay).await;
-                worker.drive(&connection, |socket, out| socket.info(channel, info, out));
+                if let Some(connection) = connection.upgrade() {
+                    worker.drive(&connection, |socket, out| socket.info(channel, info, out));
+                }
             });
         }
         Effect::Disconnect { socket_id } => {
@@ -155,7 +203,11 @@ fn perform_effect(worker: &Rc<Worker>, connection: &Rc<Connection>, channel: Cha
 }
 
 /// Delivers here at once, so that the sender sees its broadcast before its reply; then to the rest.
-fn broadcast(worker: &Rc<Worker>, fastlane: Arc<Fastlane>, except: Option<(&Rc<Connection>, ChannelId)>) {
+fn broadcast(
+    worker: &Rc<Worker>,
+    fastlane: Arc<Fastlane>,
+    except: Option<(&Rc<Connection>, ChannelId)>,
+) {
     let deliver = Deliver {
         fastlane,
         id: None,
@@ -164,7 +216,10 @@ fn broadcast(worker: &Rc<Worker>, fastlane: Arc<Fastlane>, except: Option<(&Rc<C
         remote: false,
     };
     pump::fan_out(worker, &deliver, except);
-    worker.node.pubsub.broadcast(&deliver.fastlane, Some(worker.index), deliver.accepted_at);
+    worker
+        .node
+        .pubsub
+        .broadcast(&deliver.fastlane, Some(worker.index), deliver.accepted_at);
 }
 
 /// Where the answer to a save goes.
@@ -177,7 +232,13 @@ struct Route {
 
 impl Route {
     fn answer(route: Option<Self>, pubsub: &PubSub, reply: Reply) {
-        let Some(Route { worker, socket, channel, to }) = route else {
+        let Some(Route {
+            worker,
+            socket,
+            channel,
+            to,
+        }) = route
+        else {
             return;
         };
         pubsub.mailboxes()[worker].push(Entry::Reply {
@@ -189,11 +250,19 @@ impl Route {
     }
 }
 
-fn save(worker: &Rc<Worker>, connection: &Rc<Connection>, record: NewRecord, persist: Persist, route: Option<Route>) {
+fn save(
+    worker: &Rc<Worker>,
+    connection: &Rc<Connection>,
+    record: NewRecord,
+    persist: Persist,
+    route: Option<Route>,
+) {
     // A retry can only be recognised in the store, so a keyed record is stored first.
     let before = persist == Persist::Before || record.client_key.is_some();
     let pubsub = worker.node.pubsub.clone();
-    let refused = route.as_ref().map(|route| (route.channel, route.to.clone()));
+    let refused = route
+        .as_ref()
+        .map(|route| (route.channel, route.to.clone()));
     let live = (!before).then(|| record.clone());
     let answered = if before { route } else { None };
     let accepted_at = clock::unix_us();
@@ -204,7 +273,9 @@ fn save(worker: &Rc<Worker>, connection: &Rc<Connection>, record: NewRecord, per
     if !worker.save(record, done) {
         if let Some((channel, to)) = refused {
             let reply = Reply::reason("unavailable");
-            worker.drive(connection, |socket, out| socket.reply(channel, &to, &reply, out));
+            worker.drive(connection, |socket, out| {
+                socket.reply(channel, &to, &reply, out)
+            });
         }
         return;
     }
@@ -213,7 +284,9 @@ fn save(worker: &Rc<Worker>, connection: &Rc<Connection>, record: NewRecord, per
         broadcast(worker, Arc::new(Fastlane::new(announce(record))), None);
         if let Some((channel, to)) = refused {
             let reply = Reply::ok(Payload::from_value(&json!({ "uid": uid })));
-            worker.drive(connection, |socket, out| socket.reply(channel, &to, &reply, out));
+            worker.drive(connection, |socket, out| {
+                socket.reply(channel, &to, &reply, out)
+            });
         }
     }
 }
@@ -257,7 +330,9 @@ fn committed(
             }
             Reply::ok(Payload::from_value(&json!({ "id": id, "uid": uid })))
         }
-        Outcome::Known { id, uid, .. } => Reply::ok(Payload::from_value(&json!({ "id": id, "uid": uid }))),
+        Outcome::Known { id, uid, .. } => {
+            Reply::ok(Payload::from_value(&json!({ "id": id, "uid": uid })))
+        }
         Outcome::Refused(_) => Reply::reason("invalid"),
         Outcome::Abandoned => Reply::reason("unavailable"),
     };

@@ -106,7 +106,11 @@ async fn websocket(
         Ok(opening) => opening,
         Err(refusal) => return refuse(&worker, &refusal),
     };
-    let connected = served.mount.connect.connect(&opening.params, &opening.info).await;
+    let connected = served
+        .mount
+        .connect
+        .connect(&opening.params, &opening.info)
+        .await;
     let accepted = match connected {
         Ok(accepted) => accepted,
         Err(denied) => return deny(&worker, denied),
@@ -156,12 +160,22 @@ fn refuse(worker: &Worker, refusal: &Refusal) -> Answer {
         StatusCode::FORBIDDEN => "forbidden",
         _ => "bad_request",
     };
-    worker.node.metrics.refused.with_label_values(&[label]).inc();
+    worker
+        .node
+        .metrics
+        .refused
+        .with_label_values(&[label])
+        .inc();
     plain(refusal.status, refusal.body)
 }
 
 fn deny(worker: &Worker, denied: Denied) -> Answer {
-    worker.node.metrics.refused.with_label_values(&["denied"]).inc();
+    worker
+        .node
+        .metrics
+        .refused
+        .with_label_values(&["denied"])
+        .inc();
     let status = StatusCode::from_u16(denied.status).unwrap_or(StatusCode::FORBIDDEN);
     let mut answer = Response::new(Full::from(denied.body));
     *answer.status_mut() = status;
@@ -169,7 +183,12 @@ fn deny(worker: &Worker, denied: Denied) -> Answer {
 }
 
 fn overloaded(worker: &Worker, refused: Refused) -> Answer {
-    worker.node.metrics.refused.with_label_values(&[refused.label()]).inc();
+    worker
+        .node
+        .metrics
+        .refused
+        .with_label_values(&[refused.label()])
+        .inc();
     let mut answer = plain(StatusCode::SERVICE_UNAVAILABLE, "try again later\n");
     let seconds = HeaderValue::from(refused.retry_after());
     answer.headers_mut().insert(RETRY_AFTER, seconds);

@@ -26,13 +26,20 @@ pub(super) struct Member {
 
 impl Membership for Member {
     fn subscribe(&self) -> LocalBoxFuture<'static, Result<(), Unavailable>> {
-        let Some(connection) = self.connection.upgrade().filter(|connection| connection.is_open()) else {
+        let Some(connection) = self
+            .connection
+            .upgrade()
+            .filter(|connection| connection.is_open())
+        else {
             return std::future::ready(Err(Unavailable)).boxed_local();
         };
         let ready = match self.key.get() {
             Some(_) => self.worker.table.is_ready(&self.topic),
             None => {
-                let (key, ready) = self.worker.table.add(&self.topic, &connection, self.channel);
+                let (key, ready) = self
+                    .worker
+                    .table
+                    .add(&self.topic, &connection, self.channel);
                 self.key.set(Some(key));
                 ready
             }
@@ -40,7 +47,11 @@ impl Membership for Member {
         if ready {
             return std::future::ready(Ok(())).boxed_local();
         }
-        let attach = self.worker.node.pubsub.attach(&self.topic, self.worker.index);
+        let attach = self
+            .worker
+            .node
+            .pubsub
+            .attach(&self.topic, self.worker.index);
         let (worker, topic) = (self.worker.clone(), self.topic.clone());
         async move {
             attach.await?;
@@ -77,7 +88,10 @@ impl Member {
         if let Some(key) = self.key.take()
             && self.worker.table.remove(&self.topic, key)
         {
-            self.worker.node.pubsub.detach(&self.topic, self.worker.index);
+            self.worker
+                .node
+                .pubsub
+                .detach(&self.topic, self.worker.index);
         }
     }
 }
@@ -100,7 +114,10 @@ impl Host for Members {
             key: Cell::new(None),
         });
         if let Some(connection) = connection.upgrade() {
-            connection.members.borrow_mut().insert(channel, member.clone());
+            connection
+                .members
+                .borrow_mut()
+                .insert(channel, member.clone());
         }
         member
     }

@@ -40,8 +40,8 @@ impl Metrics {
             HistogramOpts::new(name, text)
                 .namespace("fanfare")
                 .buckets(vec![
-                    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
-                    1.0, 2.5,
+                    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1,
+                    0.25, 0.5, 1.0, 2.5,
                 ])
         };
         let metrics = Self {
@@ -51,11 +51,17 @@ impl Metrics {
                 &["transport"],
             )?,
             closed: IntCounterVec::new(
-                opts("connections_closed_total", "Connections closed by close code"),
+                opts(
+                    "connections_closed_total",
+                    "Connections closed by close code",
+                ),
                 &["code"],
             )?,
             refused: IntCounterVec::new(
-                opts("connect_refused_total", "Handshakes refused before the upgrade"),
+                opts(
+                    "connect_refused_total",
+                    "Handshakes refused before the upgrade",
+                ),
                 &["reason"],
             )?,
             deliveries: IntCounter::with_opts(opts(
@@ -67,14 +73,20 @@ impl Metrics {
                 &["reason"],
             )?,
             delivery_seconds: HistogramVec::new(
-                seconds("delivery_seconds", "Accepted by a node to handed to the last socket"),
+                seconds(
+                    "delivery_seconds",
+                    "Accepted by a node to handed to the last socket",
+                ),
                 &["path"],
             )?,
             turn_seconds: HistogramVec::new(
                 seconds("worker_turn_seconds", "One batch of a worker's mailbox"),
                 &["worker"],
             )?,
-            sockets: IntGaugeVec::new(opts("worker_sockets", "Open connections by worker"), &["worker"])?,
+            sockets: IntGaugeVec::new(
+                opts("worker_sockets", "Open connections by worker"),
+                &["worker"],
+            )?,
         };
         registry.register(Box::new(metrics.connections.clone()))?;
         registry.register(Box::new(metrics.opened.clone()))?;

@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -42,8 +43,12 @@ use table::Table;
 /// How long a closing connection may take to go before it is cut off.
 const LINGER: Duration = Duration::from_secs(5);
 
+/// How long a worker may not turn before the node counts as hung, in microseconds.
+const STALLED_US: i64 = 10_000_000;
+
 /// What answers requests that are no transport's: the demo page, development tokens.
-pub type Pages = Arc<dyn Fn(&Request<hyper::body::Incoming>) -> Option<Response<Full<Bytes>>> + Send + Sync>;
+pub type Pages =
+    Arc<dyn Fn(&Request<hyper::body::Incoming>) -> Option<Response<Full<Bytes>>> + Send + Sync>;
 
 /// A mount with what its sockets need.
 pub struct Served {
@@ -69,6 +74,16 @@ pub struct Node {
     pub metrics: Metrics,
     /// The other pages.
     pub pages: Pages,
+    /// When each worker last turned, in microseconds since the Unix epoch.
+    pub beats: Vec<AtomicI64>,
+}
+
+impl Node {
+    /// Says whether every worker has turned within the last ten seconds.
+    pub fn is_alive(&self) -> bool {
+        let since = clock::unix_us() - STALLED_US;
+        self.beats.iter().all(|beat| beat.load(Ordering::Relaxed) > since)
+    }
 }
 
 /// A delivery whose frames are appended and not written yet.
@@ -124,7 +139,9 @@ impl Worker {
         listener: std::net::TcpListener,
         stop: tokio::sync::oneshot::Receiver<()>,
     ) -> std::io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let local = tokio::task::LocalSet::new();
         local.block_on(&runtime, async move {
             let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -142,11 +159,17 @@ impl Worker {
 
     /// Milliseconds of this worker's life.
     fn elapsed_ms(&self) -> u64 {
-        clock::now().saturating_duration_since(self.started).as_millis() as u64
+        clock::now()
+            .saturating_duration_since(self.started)
+            .as_millis() as u64
     }
 
     /// Feeds a socket and performs what it puts out.
-    fn drive(self: &Rc<Self>, connection: &Rc<Connection>, feed: impl FnOnce(&mut Socket, &mut Vec<Output>)) {
+    fn drive(
+        self: &Rc<Self>,
+        connection: &Rc<Connection>,
+        feed: impl FnOnce(&mut Socket, &mut Vec<Output>),
+    ) {
         let mut outputs = Vec::new();
         feed(&mut connection.socket.borrow_mut(), &mut outputs);
         effects::perform(self, connection, outputs);
@@ -210,7 +233,11 @@ impl Worker {
         for delivery in unwritten.drain(..) {
             let path = if delivery.remote { "remote" } else { "local" };
             let seconds = (now - delivery.accepted_at).max(0) as f64 / 1e6;
-            self.node.metrics.delivery_seconds.with_label_values(&[path]).observe(seconds);
+            self.node
+                .metrics
+                .delivery_seconds
+                .with_label_values(&[path])
+                .observe(seconds);
         }
     }
 
@@ -246,23 +273,39 @@ impl Worker {
             return;
         }
         connection.closing.set(Some(reason));
-        connection.cut_at_ms.set(self.elapsed_ms() + LINGER.as_millis() as u64);
+        connection
+            .cut_at_ms
+            .set(self.elapsed_ms() + LINGER.as_millis() as u64);
         let frame = crate::protocol::Frame::close(reason);
-        connection.outbox.borrow_mut().push_last(frame.bytes().clone());
+        connection
+            .outbox
+            .borrow_mut()
+            .push_last(frame.bytes().clone());
         self.touch(connection);
         self.drive(connection, Socket::end_all);
     }
 
     /// Closes idle connections and those whose token has expired; cuts those that linger.
     async fn sweep(self: Rc<Self>) {
-        let shortest = self.node.served.iter().map(|served| served.mount.idle / 4).min();
+        let shortest = self
+            .node
+            .served
+            .iter()
+            .map(|served| served.mount.idle / 4)
+            .min();
         let every = shortest.unwrap_or(Duration::from_secs(1));
         let every = every.clamp(Duration::from_millis(10), Duration::from_secs(1));
         let mut ticks = tokio::time::interval(every);
         loop {
             ticks.tick().await;
+            self.node.beats[self.index].store(clock::unix_us(), Ordering::Relaxed);
             let (now_ms, now_s) = (self.elapsed_ms(), clock::unix_s());
-            let all: Vec<_> = self.connections.borrow().iter().map(|(_, one)| one.clone()).collect();
+            let all: Vec<_> = self
+                .connections
+                .borrow()
+                .iter()
+                .map(|(_, one)| one.clone())
+                .collect();
             for connection in all {
                 self.check(&connection, now_ms, now_s);
             }
@@ -283,7 +326,12 @@ impl Worker {
 
     /// Ends every connection without a word: the node has said it, or is beyond it.
     fn end(self: &Rc<Self>) {
-        let all: Vec<_> = self.connections.borrow().iter().map(|(_, one)| one.clone()).collect();
+        let all: Vec<_> = self
+            .connections
+            .borrow()
+            .iter()
+            .map(|(_, one)| one.clone())
+            .collect();
         for connection in all {
             self.drive(&connection, Socket::end_all);
             connection.cut();
@@ -292,7 +340,9 @@ impl Worker {
 
     /// Publishes a letter to the other nodes on the topic of all nodes.
     fn tell_nodes(&self, letter: Letter) {
-        self.node.pubsub.tell_nodes(&crate::broker::nodes_topic(), letter);
+        self.node
+            .pubsub
+            .tell_nodes(&crate::broker::nodes_topic(), letter);
     }
 
     /// Stores a record; `answer` is called on another thread.

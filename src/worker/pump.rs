@@ -21,7 +21,11 @@ use crate::socket::ChannelId;
 /// Runs until the worker stops.
 pub(super) async fn run(worker: Rc<Worker>) {
     let mailbox = worker.node.pubsub.mailboxes()[worker.index].clone();
-    let turn_seconds = worker.node.metrics.turn_seconds.with_label_values(&[&worker.index.to_string()]);
+    let turn_seconds = worker
+        .node
+        .metrics
+        .turn_seconds
+        .with_label_values(&[&worker.index.to_string()]);
     let (mut entries, mut missed) = (VecDeque::new(), HashMap::new());
     loop {
         poll_fn(|task| mailbox.poll_take(task, &mut entries, &mut missed)).await;
@@ -40,14 +44,22 @@ pub(super) async fn run(worker: Rc<Worker>) {
 fn take(worker: &Rc<Worker>, entry: Entry) {
     match entry {
         Entry::Deliver(deliver) => fan_out(worker, &deliver, None),
-        Entry::Reply { socket, channel, to, reply } => {
+        Entry::Reply {
+            socket,
+            channel,
+            to,
+            reply,
+        } => {
             if let Some(connection) = find(worker, socket) {
-                worker.drive(&connection, |socket, out| socket.reply(channel, &to, &reply, out));
+                worker.drive(&connection, |socket, out| {
+                    socket.reply(channel, &to, &reply, out)
+                });
             }
         }
         Entry::Disconnect { socket_id } => {
             for connection in all(worker) {
-                let same = connection.socket.borrow().client().socket_id.as_deref() == Some(&*socket_id);
+                let same =
+                    connection.socket.borrow().client().socket_id.as_deref() == Some(&*socket_id);
                 if same {
                     worker.close(&connection, CloseReason::Disconnected);
                 }
@@ -69,12 +81,21 @@ fn take(worker: &Rc<Worker>, entry: Entry) {
 }
 
 /// Delivers to this worker's subscribers, but for one channel.
-pub(super) fn fan_out(worker: &Rc<Worker>, deliver: &Deliver, except: Option<(&Rc<Connection>, ChannelId)>) {
-    let result = worker.table.fan_out(deliver, except, &mut |connection| worker.touch(connection));
+pub(super) fn fan_out(
+    worker: &Rc<Worker>,
+    deliver: &Deliver,
+    except: Option<(&Rc<Connection>, ChannelId)>,
+) {
+    let result = worker
+        .table
+        .fan_out(deliver, except, &mut |connection| worker.touch(connection));
     let metrics = &worker.node.metrics;
     metrics.deliveries.inc_by(result.delivered);
     if result.skipped > 0 {
-        metrics.dropped.with_label_values(&["serializer"]).inc_by(result.skipped);
+        metrics
+            .dropped
+            .with_label_values(&["serializer"])
+            .inc_by(result.skipped);
     }
     if result.delivered > 0 {
         worker.unwritten.borrow_mut().push(Unwritten {
@@ -87,14 +108,22 @@ pub(super) fn fan_out(worker: &Rc<Worker>, deliver: &Deliver, except: Option<(&R
     }
     for (connection, channel) in result.intercepted {
         let fastlane = deliver.fastlane.clone();
-        worker.intercepted.borrow_mut().push_back((connection, channel, fastlane));
+        worker
+            .intercepted
+            .borrow_mut()
+            .push_back((connection, channel, fastlane));
     }
     effects::perform_intercepted(worker);
 }
 
 /// Tells a topic's subscribers here what the full mailbox could not take.
 fn tell_missed(worker: &Rc<Worker>, topic: Topic, missed: Missed) {
-    worker.node.metrics.dropped.with_label_values(&["mailbox"]).inc();
+    worker
+        .node
+        .metrics
+        .dropped
+        .with_label_values(&["mailbox"])
+        .inc();
     let (value, id) = match missed.ids {
         Some((from, to)) => (serde_json::json!({ "from": from, "to": to }), Some(to)),
         None => (serde_json::json!({ "reason": "overload" }), None),
@@ -131,5 +160,10 @@ fn find(worker: &Worker, socket: SocketId) -> Option<Rc<Connection>> {
 }
 
 fn all(worker: &Worker) -> Vec<Rc<Connection>> {
-    worker.connections.borrow().iter().map(|(_, connection)| connection.clone()).collect()
+    worker
+        .connections
+        .borrow()
+        .iter()
+        .map(|(_, connection)| connection.clone())
+        .collect()
 }

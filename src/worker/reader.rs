@@ -47,7 +47,8 @@ pub(super) async fn serve(worker: Rc<Worker>, upgraded: Upgraded) {
         touch: Worker::touch,
         worker: worker.clone(),
     };
-    let mut stream = WebSocketStream::from_partially_read(duplex, leftover, Role::Server, Some(config)).await;
+    let mut stream =
+        WebSocketStream::from_partially_read(duplex, leftover, Role::Server, Some(config)).await;
     let code = read(&worker, &connection, &mut stream).await;
     finish(&worker, &connection, code);
 }
@@ -59,7 +60,12 @@ fn open(worker: &Rc<Worker>, upgraded: Upgraded) -> Rc<Connection> {
     });
     let around = upgraded.served.around.clone();
     let outbox = Outbox::new(around.limits.outbox_bytes);
-    let socket = Socket::new(upgraded.serializer, Rc::new(upgraded.client), around, members.clone());
+    let socket = Socket::new(
+        upgraded.serializer,
+        Rc::new(upgraded.client),
+        around,
+        members.clone(),
+    );
     let mut connections = worker.connections.borrow_mut();
     let slot = connections.vacant_entry();
     let serial = worker.serials.get();
@@ -81,22 +87,33 @@ fn open(worker: &Rc<Worker>, upgraded: Upgraded) -> Rc<Connection> {
     let metrics = &worker.node.metrics;
     metrics.opened.with_label_values(&["websocket"]).inc();
     metrics.connections.with_label_values(&["websocket"]).inc();
-    metrics.sockets.with_label_values(&[&worker.index.to_string()]).inc();
+    metrics
+        .sockets
+        .with_label_values(&[&worker.index.to_string()])
+        .inc();
     connection
 }
 
 /// Reads until the connection ends; returns the close code that it ended with.
-async fn read(worker: &Rc<Worker>, connection: &Rc<Connection>, stream: &mut WebSocketStream<Duplex>) -> u16 {
+async fn read(
+    worker: &Rc<Worker>,
+    connection: &Rc<Connection>,
+    stream: &mut WebSocketStream<Duplex>,
+) -> u16 {
     let mut code = VANISHED;
     loop {
         match stream.next().await {
             Some(Ok(_)) if !connection.is_open() => {}
             Some(Ok(Message::Text(text))) => {
                 let text = Bytes::from(text);
-                worker.drive(connection, |socket, out| socket.receive_text(&text, clock::now(), out));
+                worker.drive(connection, |socket, out| {
+                    socket.receive_text(&text, clock::now(), out)
+                });
             }
             Some(Ok(Message::Binary(bytes))) => {
-                worker.drive(connection, |socket, out| socket.receive_binary(&bytes, clock::now(), out));
+                worker.drive(connection, |socket, out| {
+                    socket.receive_binary(&bytes, clock::now(), out)
+                });
             }
             Some(Ok(Message::Close(frame))) => {
                 // 1005 stands for a close frame without a code.
@@ -127,9 +144,15 @@ fn finish(worker: &Rc<Worker>, connection: &Rc<Connection>, code: u16) {
     worker.drive(connection, Socket::end_all);
     connection.write();
     connection.cut();
-    worker.connections.borrow_mut().try_remove(connection.id.slot as usize);
+    worker
+        .connections
+        .borrow_mut()
+        .try_remove(connection.id.slot as usize);
     let metrics = &worker.node.metrics;
     metrics.closed.with_label_values(&[&code.to_string()]).inc();
     metrics.connections.with_label_values(&["websocket"]).dec();
-    metrics.sockets.with_label_values(&[&worker.index.to_string()]).dec();
+    metrics
+        .sockets
+        .with_label_values(&[&worker.index.to_string()])
+        .dec();
 }

@@ -63,7 +63,12 @@ pub(super) struct Table {
 
 impl Table {
     /// Adds a subscriber that is held back; returns its key and whether the topic is ready.
-    pub(super) fn add(&self, topic: &Topic, connection: &Rc<Connection>, channel: ChannelId) -> (usize, bool) {
+    pub(super) fn add(
+        &self,
+        topic: &Topic,
+        connection: &Rc<Connection>,
+        channel: ChannelId,
+    ) -> (usize, bool) {
         let mut groups = self.groups.borrow_mut();
         let group = groups.entry(topic.clone()).or_default();
         let key = group.subscribers.insert(Subscriber {
@@ -84,22 +89,34 @@ impl Table {
 
     /// Says whether what other nodes publish on a topic arrives.
     pub(super) fn is_ready(&self, topic: &Topic) -> bool {
-        self.groups.borrow().get(topic).is_some_and(|group| group.ready)
+        self.groups
+            .borrow()
+            .get(topic)
+            .is_some_and(|group| group.ready)
     }
 
     /// Raises a subscriber's floor: records at or below it are not delivered.
     pub(super) fn set_floor(&self, topic: &Topic, key: usize, floor: u64) {
         let mut groups = self.groups.borrow_mut();
-        let subscriber = groups.get_mut(topic).and_then(|group| group.subscribers.get_mut(key));
+        let subscriber = groups
+            .get_mut(topic)
+            .and_then(|group| group.subscribers.get_mut(key));
         if let Some(subscriber) = subscriber {
             subscriber.floor = floor;
         }
     }
 
     /// Lets deliveries through; returns those that were held back and are above the floor.
-    pub(super) fn go_live(&self, topic: &Topic, key: usize, intercepts: &'static [&'static str]) -> Vec<Deliver> {
+    pub(super) fn go_live(
+        &self,
+        topic: &Topic,
+        key: usize,
+        intercepts: &'static [&'static str],
+    ) -> Vec<Deliver> {
         let mut groups = self.groups.borrow_mut();
-        let subscriber = groups.get_mut(topic).and_then(|group| group.subscribers.get_mut(key));
+        let subscriber = groups
+            .get_mut(topic)
+            .and_then(|group| group.subscribers.get_mut(key));
         let Some(subscriber) = subscriber else {
             return Vec::new();
         };
@@ -159,7 +176,9 @@ impl Table {
                 Mode::Held(held) if held.len() < HELD_MAX => held.push(deliver.clone()),
                 Mode::Held(_) => result.slow.push(subscriber.connection.clone()),
                 Mode::Intercepting(events) if events.contains(&frames.event) => {
-                    result.intercepted.push((subscriber.connection.clone(), subscriber.channel));
+                    result
+                        .intercepted
+                        .push((subscriber.connection.clone(), subscriber.channel));
                 }
                 Mode::Live | Mode::Intercepting(_) => {
                     if !passes(deliver, &mut subscriber.floor) {
@@ -208,7 +227,11 @@ impl<'a> Frames<'a> {
             Serializer::V1 => &mut self.v1,
             Serializer::V2 => &mut self.v2,
         };
-        *slot.get_or_insert_with(|| fastlane.frame(serializer).map(crate::protocol::Frame::bytes))
+        *slot.get_or_insert_with(|| {
+            fastlane
+                .frame(serializer)
+                .map(crate::protocol::Frame::bytes)
+        })
     }
 }
 

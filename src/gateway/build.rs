@@ -1,0 +1,292 @@
+//! Puts a node together: store, broker, hub, writer, workers, operators' server.
+//!
+//! Each part is made once, handed what it needs, and run on its runtime.
+
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicI64;
+use std::sync::Arc;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::oneshot;
+
+use super::departure::Running;
+use super::door::Door;
+use super::inbox::{LateHub, inbox};
+use super::ports::{SharedPorts, StorePorts};
+use super::{Failure, open_store, sockets};
+use crate::auth::Verifier;
+use crate::broker::{self, Broker, LocalBroker, RedisBroker};
+use crate::channel::Pattern;
+use crate::channels::{self, Declaration};
+use crate::clock;
+use crate::config::{Anonymous, Settings};
+use crate::http::{Admin, DevTokens, Facts, pages};
+use crate::limits::Limits;
+use crate::pubsub::{self, Mailbox, PubSub, WORKERS_MAX};
+use crate::socket::{self, Surroundings};
+use crate::store::{self, Store, Writer};
+use crate::transport::Mount;
+use crate::worker::{self, Admission, Node, Served, Worker};
+
+/// Runs a node until it is told to go.
+pub(super) async fn serve(settings: Settings) -> Result<(), Failure> {
+    let running = start(&settings).await?;
+    running.until_told(&settings.drain).await
+}
+
+/// The broker of a node, and whether it is the only node.
+struct Link {
+    broker: Arc<dyn Broker>,
+    redis: Option<Arc<RedisBroker>>,
+    hub: LateHub,
+}
+
+async fn start(settings: &Settings) -> Result<Running, Failure> {
+    let started_at = clock::unix_us();
+    let registry = crate::metrics::registry().map_err(|error| Failure::new("metrics", error))?;
+    let workers = worker_count(settings.workers);
+    let limits = Arc::new(bounded(&settings.limits));
+    // Ports are taken first: a port of another process is the commonest mistake, and the quickest to tell.
+    let listeners = sockets::client_listeners(settings.listen, workers)?;
+    let admin_listener = sockets::admin_listener(settings.admin_listen)?;
+    let store = open_store(settings).await?;
+    let link = connect(settings, &registry).await?;
+    let hub = make_hub(workers, &link, &limits, &registry)?;
+    let writer = start_writer(&store, settings, &limits, &registry)?;
+    let verifier = Verifier::new(&settings.auth).map_err(|error| Failure::new("the secret", error))?;
+    let verifier = Arc::new(verifier);
+    let ports = Arc::new(make_ports(settings, &limits, &store, &hub, &verifier));
+    let shared = SharedPorts(ports.clone());
+    tokio::spawn(hub.clone().run_subscriptions());
+    tokio::spawn(hub.clone().run_repairs(Arc::new(shared.clone())));
+    let node = Arc::new(Node {
+        pubsub: hub,
+        writer: Arc::new(writer),
+        ports: Arc::new(shared.clone()),
+        served: vec![Arc::new(serve_socket(settings, &limits, ports, shared, &registry)?)],
+        admission: Arc::new(Admission::new(limits.connections, limits.connects_per_second)),
+        metrics: worker::Metrics::register(&registry).map_err(|error| Failure::new("metrics", error))?,
+        pages: pages(
+            settings.anonymous == Anonymous::Allow || settings.development,
+            settings.development.then(|| DevTokens(verifier)),
+        ),
+        beats: (0..workers).map(|_| AtomicI64::new(started_at)).collect(),
+    });
+    let facts = facts(settings, &listeners, &admin_listener, started_at)?;
+    let running = Running {
+        node: node.clone(),
+        redis: link.redis,
+        workers: start_workers(&node, listeners)?,
+    };
+    tracing::info!(clients = %facts.clients, admin = %facts.admin, node = %facts.node, workers, "listening");
+    let admin = Admin {
+        node,
+        store,
+        registry,
+        facts,
+    };
+    serve_admin(Arc::new(admin), admin_listener)?;
+    Ok(running)
+}
+
+fn worker_count(wanted: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let count = if wanted == 0 { cores } else { wanted };
+    count.min(WORKERS_MAX)
+}
+
+/// Derives the number of connections from the file descriptors, unless it is given.
+fn bounded(limits: &Limits) -> Limits {
+    let possible = sockets::connections_by_descriptors();
+    let connections = match limits.connections {
+        0 => possible,
+        wanted if wanted > possible => {
+            tracing::warn!(wanted, possible, "limits.connections is above what file descriptors allow");
+            wanted
+        }
+        wanted => wanted,
+    };
+    Limits {
+        connections,
+        ..limits.clone()
+    }
+}
+
+async fn connect(settings: &Settings, registry: &prometheus::Registry) -> Result<Link, Failure> {
+    let metrics = broker::Metrics::register(registry).map_err(|error| Failure::new("metrics", error))?;
+    let hub = LateHub::default();
+    if settings.broker.url.is_none() {
+        return Ok(Link {
+            broker: Arc::new(LocalBroker::new(&metrics)),
+            redis: None,
+            hub,
+        });
+    }
+    let connected = RedisBroker::connect(&settings.broker, inbox(hub.clone()), metrics).await;
+    let (redis, run) = connected.map_err(|error| Failure(error.to_string()))?;
+    tokio::spawn(run);
+    Ok(Link {
+        broker: redis.clone(),
+        redis: Some(redis),
+        hub,
+    })
+}
+
+fn make_hub(
+    workers: usize,
+    link: &Link,
+    limits: &Limits,
+    registry: &prometheus::Registry,
+) -> Result<Arc<PubSub>, Failure> {
+    let mailbox = || Arc::new(Mailbox::new(limits.mailbox_entries, limits.mailbox_bytes));
+    let metrics = pubsub::Metrics::register(registry).map_err(|error| Failure::new("metrics", error))?;
+    let hub = Arc::new(PubSub::new(
+        (0..workers).map(|_| mailbox()).collect(),
+        link.broker.clone(),
+        link.redis.is_none(),
+        limits,
+        metrics,
+    ));
+    // The slot is this function's alone to fill.
+    let _ = link.hub.set(hub.clone());
+    Ok(hub)
+}
+
+fn start_writer(
+    store: &Arc<dyn Store>,
+    settings: &Settings,
+    limits: &Limits,
+    registry: &prometheus::Registry,
+) -> Result<Writer, Failure> {
+    let metrics = store::Metrics::register(registry).map_err(|error| Failure::new("metrics", error))?;
+    let (writer, lanes) = Writer::new(store.clone(), &settings.store, limits.lane_records, metrics);
+    for lane in lanes {
+        tokio::spawn(lane.run());
+    }
+    Ok(writer)
+}
+
+fn make_ports(
+    settings: &Settings,
+    limits: &Limits,
+    store: &Arc<dyn Store>,
+    hub: &Arc<PubSub>,
+    verifier: &Arc<Verifier>,
+) -> StorePorts {
+    let persist = |declaration: &Declaration| {
+        let pattern = Pattern::parse(&declaration.topic).ok()?;
+        Some((pattern, declaration.persist))
+    };
+    StorePorts {
+        store: store.clone(),
+        pubsub: hub.clone(),
+        verifier: verifier.clone(),
+        auto_create_players: settings.players.auto_create,
+        persist: settings.channels.iter().filter_map(persist).collect(),
+        resume_max: limits.resume_max,
+        history_bytes: limits.outbox_bytes / 2,
+    }
+}
+
+fn serve_socket(
+    settings: &Settings,
+    limits: &Arc<Limits>,
+    ports: Arc<StorePorts>,
+    shared: SharedPorts,
+    registry: &prometheus::Registry,
+) -> Result<Served, Failure> {
+    let defaults = channels::Defaults {
+        anonymous: settings.anonymous == Anonymous::Allow,
+        auto_create: settings.development,
+    };
+    let router = channels::router(&settings.channels, &defaults);
+    let router = Arc::new(router.map_err(|error| Failure::new("channels", error))?);
+    let metrics = socket::Metrics::register(registry).map_err(|error| Failure::new("metrics", error))?;
+    let door = Door {
+        ports,
+        anonymous: settings.anonymous,
+    };
+    let mut mount = Mount::new("/socket", router.clone(), Arc::new(door), limits.clone());
+    mount.origins = settings.transport.origins.clone();
+    mount.read_buffer_bytes = settings.transport.read_buffer_bytes;
+    mount.auth_token = true;
+    let around = Surroundings {
+        router,
+        ports: Arc::new(shared),
+        limits: limits.clone(),
+        metrics,
+    };
+    Ok(Served { mount, around })
+}
+
+fn facts(
+    settings: &Settings,
+    listeners: &[std::net::TcpListener],
+    admin: &std::net::TcpListener,
+    started_at: clock::UnixMicros,
+) -> Result<Facts, Failure> {
+    let address = |listener: Option<&std::net::TcpListener>| -> Result<SocketAddr, Failure> {
+        let listener = listener.ok_or_else(|| Failure(String::from("there is no worker")))?;
+        listener.local_addr().map_err(|error| Failure::new("a listener", error))
+    };
+    Ok(Facts {
+        node: settings.node_name.clone(),
+        clients: address(listeners.first())?,
+        admin: address(Some(admin))?,
+        broker: if settings.broker.url.is_some() { "redis" } else { "local" },
+        started_at,
+    })
+}
+
+fn start_workers(
+    node: &Arc<Node>,
+    listeners: Vec<std::net::TcpListener>,
+) -> Result<Vec<super::departure::WorkerThread>, Failure> {
+    let spawn = |(index, listener)| {
+        let (stop, stopped) = oneshot::channel();
+        let node = node.clone();
+        let thread = std::thread::Builder::new()
+            .name(format!("fanfare-worker-{index}"))
+            .spawn(move || {
+                if let Err(error) = Worker::run(index, node, listener, stopped) {
+                    tracing::error!(%error, index, "a worker ended");
+                }
+            })
+            .map_err(|error| Failure::new("a worker cannot start", error))?;
+        Ok(super::departure::WorkerThread { stop, thread })
+    };
+    listeners.into_iter().enumerate().map(spawn).collect()
+}
+
+fn serve_admin(admin: Arc<Admin>, listener: std::net::TcpListener) -> Result<(), Failure> {
+    let listener = tokio::net::TcpListener::from_std(listener)
+        .map_err(|error| Failure::new("the operators' listener", error))?;
+    tokio::spawn(async move {
+        loop {
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "accept failed");
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            let admin = admin.clone();
+            let service = service_fn(move |request| {
+                let admin = admin.clone();
+                async move { Ok::<_, std::convert::Infallible>(admin.answer(request).await) }
+            });
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(std::time::Duration::from_secs(10))
+                .serve_connection(TokioIo::new(stream), service);
+            tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::trace!(%error, "admin connection ended");
+                }
+            });
+        }
+    });
+    Ok(())
+}

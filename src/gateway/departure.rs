@@ -1,0 +1,132 @@
+//! A running node and how it leaves: signals, drain, flush, goodbye.
+//!
+//! The order of the steps is the drain's; here is what each one does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+
+use super::Failure;
+use crate::broker::RedisBroker;
+use crate::drain::{self, Departing, Urgency};
+use crate::protocol::CloseReason;
+use crate::pubsub::Entry;
+use crate::worker::Node;
+
+/// How long the broker may take to publish what is queued at the end.
+const BROKER_GOODBYE: Duration = Duration::from_millis(500);
+
+/// A worker's thread and how to stop it.
+pub(super) struct WorkerThread {
+    pub(super) stop: oneshot::Sender<()>,
+    pub(super) thread: std::thread::JoinHandle<()>,
+}
+
+/// A node that runs.
+pub(super) struct Running {
+    pub(super) node: Arc<Node>,
+    pub(super) redis: Option<Arc<RedisBroker>>,
+    pub(super) workers: Vec<WorkerThread>,
+}
+
+impl Running {
+    /// Waits for a signal, then leaves in order.
+    pub(super) async fn until_told(self, config: &drain::Config) -> Result<(), Failure> {
+        let (told, urgency) = watch::channel(Urgency::Stay);
+        tokio::spawn(listen(told)?);
+        let mut first = urgency.clone();
+        if first.wait_for(|now| *now > Urgency::Stay).await.is_err() {
+            return Err(Failure(String::from("signals can't be received any more")));
+        }
+        let leaving = Leaving {
+            node: self.node,
+            redis: self.redis,
+            workers: std::cell::RefCell::new(self.workers),
+        };
+        match drain::run(config, &leaving, urgency).await {
+            0 => {
+                tracing::info!("stopped");
+                Ok(())
+            }
+            left => Err(Failure(format!("{left} records could not be stored"))),
+        }
+    }
+}
+
+/// Turns signals into urgency: SIGTERM, then SIGINT, then a second one of either.
+fn listen(told: watch::Sender<Urgency>) -> Result<impl Future<Output = ()>, Failure> {
+    let failed = |error| Failure::new("signals", error);
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    Ok(async move {
+        loop {
+            let urgency = tokio::select! {
+                _ = terminate.recv() => Urgency::Orderly,
+                _ = interrupt.recv() => Urgency::Prompt,
+            };
+            told.send_modify(|now| {
+                *now = match *now {
+                    Urgency::Stay => urgency,
+                    Urgency::Orderly | Urgency::Prompt | Urgency::Now => Urgency::Now,
+                };
+            });
+        }
+    })
+}
+
+struct Leaving {
+    node: Arc<Node>,
+    redis: Option<Arc<RedisBroker>>,
+    workers: std::cell::RefCell<Vec<WorkerThread>>,
+}
+
+impl Departing for Leaving {
+    fn fail_readiness(&self) {
+        self.node.admission.fail_readiness();
+    }
+
+    fn stop_accepting(&self) {
+        self.node.admission.close();
+        self.node.pubsub.tell_workers(&Entry::StopAccepting);
+    }
+
+    fn sockets(&self) -> usize {
+        self.node.admission.open()
+    }
+
+    fn close_some(&self, count: usize) {
+        let workers = self.node.pubsub.mailboxes().len().max(1);
+        self.node.pubsub.tell_workers(&Entry::CloseSome {
+            count: count.div_ceil(workers),
+            reason: CloseReason::Restart,
+        });
+    }
+
+    async fn end_workers(&self) {
+        self.node.writer.close();
+        let workers = std::mem::take(&mut *self.workers.borrow_mut());
+        let joined = tokio::task::spawn_blocking(move || {
+            for worker in workers {
+                // A worker that ended already does not listen.
+                let _ = worker.stop.send(());
+                let _ = worker.thread.join();
+            }
+        });
+        if let Err(error) = joined.await {
+            tracing::error!(%error, "a worker did not end");
+        }
+    }
+
+    async fn flush(&self, within: Duration) -> usize {
+        self.node.writer.flush(within).await
+    }
+
+    async fn leave(&self) {
+        if let Some(redis) = &self.redis {
+            redis.close();
+            tokio::time::sleep(BROKER_GOODBYE).await;
+        }
+    }
+}

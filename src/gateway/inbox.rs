@@ -1,0 +1,63 @@
+//! What the broker hands to the node: deliveries to the hub, node letters to the workers.
+//!
+//! It runs where the broker reads, so it never waits.
+
+use std::sync::{Arc, OnceLock};
+
+use serde_json::Value;
+
+use crate::broker::{Delivery, Inbox, Letter, NODES, Notice};
+use crate::channel::Player;
+use crate::pubsub::{Entry, PubSub};
+
+/// The hub, which exists only after the broker that is told of it.
+pub(super) type LateHub = Arc<OnceLock<Arc<PubSub>>>;
+
+/// Makes the inbox of a node.
+pub(super) fn inbox(hub: LateHub) -> Inbox {
+    Arc::new(move |notice| {
+        if let Some(hub) = hub.get() {
+            take(hub, notice);
+        }
+    })
+}
+
+fn take(hub: &PubSub, notice: Notice) {
+    match notice {
+        Notice::Delivery(Delivery { topic, letter, accepted_at }) => match letter {
+            Letter::Disconnect { socket_id } => hub.tell_workers(&Entry::Disconnect {
+                socket_id: Arc::from(socket_id.as_str()),
+            }),
+            Letter::Presence(_) => {}
+            Letter::Broadcast { event, payload } if topic.as_str() == NODES => {
+                node_event(hub, &event, payload.as_json());
+            }
+            letter @ (Letter::Broadcast { .. } | Letter::Record { .. }) => {
+                hub.receive(topic, letter, accepted_at);
+            }
+        },
+        Notice::Connected => {
+            tracing::info!("the broker is connected");
+            hub.compare_soon();
+        }
+        Notice::Disconnected => tracing::warn!("the broker is not connected"),
+        Notice::Hole { topic, missed } => hub.hole(&topic, missed),
+    }
+}
+
+fn node_event(hub: &PubSub, event: &str, payload: Option<&[u8]>) {
+    if event != crate::http::PLAYER_UPDATED {
+        return;
+    }
+    let value: Option<Value> = payload.and_then(|text| serde_json::from_slice(text).ok());
+    let player = value.and_then(|value| {
+        Some(Player {
+            id: value.get("id")?.as_str()?.to_owned(),
+            username: value.get("username")?.as_str()?.to_owned(),
+            rating: value.get("rating")?.as_i64()?,
+        })
+    });
+    if let Some(player) = player {
+        hub.tell_workers(&Entry::Player(Arc::new(player)));
+    }
+}

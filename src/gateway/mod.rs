@@ -1,0 +1,91 @@
+//! The composition root: puts the parts of a node together and runs them.
+//!
+//! It never exits the process; `main` does.
+
+mod build;
+mod check;
+mod departure;
+mod door;
+mod inbox;
+mod ports;
+mod sockets;
+
+use std::fmt;
+
+use crate::config::{Probe, Settings};
+
+/// Why a command failed, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure(pub String);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl Failure {
+    fn new(what: &str, error: impl fmt::Display) -> Self {
+        Self(format!("{what}: {error}"))
+    }
+}
+
+/// Runs a node until it is told to go (SIGTERM, SIGINT).
+///
+/// # Errors
+/// [`Failure`] when it can't start, or when records were left unstored at the end.
+pub fn serve(settings: Settings) -> Result<(), Failure> {
+    let runtime = control_runtime()?;
+    runtime.block_on(build::serve(settings))
+}
+
+/// Applies the migrations.
+///
+/// # Errors
+/// [`Failure`] when the database can't be reached or refuses.
+pub fn migrate(settings: Settings) -> Result<(), Failure> {
+    control_runtime()?.block_on(async {
+        let store = open_store(&settings).await?;
+        tracing::info!(store = store.kind(), "migrations are applied");
+        Ok(())
+    })
+}
+
+/// Tries each dependency and prints a table.
+///
+/// # Errors
+/// [`Failure`] when one is not as it should be.
+pub fn check(settings: Settings) -> Result<(), Failure> {
+    control_runtime()?.block_on(check::check(&settings))
+}
+
+/// Connects to a node as a client does: heartbeat, join, leave.
+///
+/// # Errors
+/// [`Failure`] with the step that failed.
+pub fn probe(settings: Settings, probe: &Probe) -> Result<(), Failure> {
+    control_runtime()?.block_on(check::probe(&settings, probe))
+}
+
+/// The runtime of everything that is not a socket: Redis, the writer, presence, admin HTTP.
+fn control_runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("fanfare-control")
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new("the control runtime cannot start", error))
+}
+
+/// Opens the store and applies the migrations where the settings say so.
+async fn open_store(settings: &Settings) -> Result<std::sync::Arc<dyn crate::store::Store>, Failure> {
+    let failed = |error| Failure::new("the database", error);
+    let store = crate::store::open(&settings.store).await.map_err(failed)?;
+    store.ping().await.map_err(failed)?;
+    if settings.migrate {
+        store.migrate().await.map_err(failed)?;
+    }
+    Ok(store)
+}
