@@ -65,7 +65,11 @@ pub trait Departing {
 /// Goes through the steps; returns how many records could not be stored.
 ///
 /// Each step ends as soon as nothing is left to wait for. A higher urgency skips ahead.
-pub async fn run(config: &Config, node: &impl Departing, mut urgency: watch::Receiver<Urgency>) -> usize {
+pub async fn run(
+    config: &Config,
+    node: &impl Departing,
+    mut urgency: watch::Receiver<Urgency>,
+) -> usize {
     node.fail_readiness();
     tracing::info!(sockets = node.sockets(), "draining");
     let nobody = until(|| node.sockets() == 0);
@@ -164,7 +168,11 @@ mod tests {
             let seconds = start.elapsed().as_secs();
             assert!(took.contains(&seconds), "{seconds} s of {took:?}");
             let steps = node.steps.borrow();
-            let without: Vec<_> = steps.iter().filter(|step| **step != "close").copied().collect();
+            let without: Vec<_> = steps
+                .iter()
+                .filter(|step| **step != "close")
+                .copied()
+                .collect();
             assert_eq!(without, ["unready", "stop", "end", "flush", "leave"]);
             assert_eq!(steps.len() - without.len(), closes);
         });

@@ -12,7 +12,7 @@ mod router;
 mod rows;
 mod runner;
 
-pub(crate) use behaviour::{Answer, AnyChannel, Call, Seat};
+pub(crate) use behaviour::{Answer, Call, Seat};
 pub use behaviour::{Channel, Farewell, JoinResult, Outcome};
 pub use client::{Accepted, Client, ConnectInfo, Params};
 pub use context::Context;

@@ -65,3 +65,37 @@ impl Declaration {
         ]
     }
 }
+
+/// Defaults.
+pub struct Defaults {
+    /// x
+    pub anonymous: bool,
+    /// y
+    pub auto_create: bool,
+}
+/// Stub.
+pub fn router(
+    _d: &[Declaration],
+    _n: &Defaults,
+) -> Result<crate::channel::Router, crate::channel::PatternError> {
+    crate::channel::Router::new().channel("room:*", "relay", || Stub)
+}
+struct Stub;
+impl crate::channel::Channel for Stub {
+    async fn join(
+        &mut self,
+        _: &mut crate::channel::Context,
+        _: crate::protocol::Payload,
+    ) -> crate::channel::JoinResult {
+        Ok(crate::protocol::Payload::EMPTY)
+    }
+    async fn handle_in(
+        &mut self,
+        c: &mut crate::channel::Context,
+        e: &str,
+        p: crate::protocol::Payload,
+    ) -> crate::channel::Outcome {
+        c.broadcast(e, p);
+        crate::channel::Outcome::Reply(crate::protocol::Reply::ok_empty())
+    }
+}

@@ -3,8 +3,8 @@
 //! Each part is made once, handed what it needs, and run on its runtime.
 
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicI64;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -54,7 +54,8 @@ async fn start(settings: &Settings) -> Result<Running, Failure> {
     let link = connect(settings, &registry).await?;
     let hub = make_hub(workers, &link, &limits, &registry)?;
     let writer = start_writer(&store, settings, &limits, &registry)?;
-    let verifier = Verifier::new(&settings.auth).map_err(|error| Failure::new("the secret", error))?;
+    let verifier =
+        Verifier::new(&settings.auth).map_err(|error| Failure::new("the secret", error))?;
     let verifier = Arc::new(verifier);
     let ports = Arc::new(make_ports(settings, &limits, &store, &hub, &verifier));
     let shared = SharedPorts(ports.clone());
@@ -64,9 +65,15 @@ async fn start(settings: &Settings) -> Result<Running, Failure> {
         pubsub: hub,
         writer: Arc::new(writer),
         ports: Arc::new(shared.clone()),
-        served: vec![Arc::new(serve_socket(settings, &limits, ports, shared, &registry)?)],
-        admission: Arc::new(Admission::new(limits.connections, limits.connects_per_second)),
-        metrics: worker::Metrics::register(&registry).map_err(|error| Failure::new("metrics", error))?,
+        served: vec![Arc::new(serve_socket(
+            settings, &limits, ports, shared, &registry,
+        )?)],
+        admission: Arc::new(Admission::new(
+            limits.connections,
+            limits.connects_per_second,
+        )),
+        metrics: worker::Metrics::register(&registry)
+            .map_err(|error| Failure::new("metrics", error))?,
         pages: pages(
             settings.anonymous == Anonymous::Allow || settings.development,
             settings.development.then(|| DevTokens(verifier)),
@@ -102,7 +109,11 @@ fn bounded(limits: &Limits) -> Limits {
     let connections = match limits.connections {
         0 => possible,
         wanted if wanted > possible => {
-            tracing::warn!(wanted, possible, "limits.connections is above what file descriptors allow");
+            tracing::warn!(
+                wanted,
+                possible,
+                "limits.connections is above what file descriptors allow"
+            );
             wanted
         }
         wanted => wanted,
@@ -114,7 +125,8 @@ fn bounded(limits: &Limits) -> Limits {
 }
 
 async fn connect(settings: &Settings, registry: &prometheus::Registry) -> Result<Link, Failure> {
-    let metrics = broker::Metrics::register(registry).map_err(|error| Failure::new("metrics", error))?;
+    let metrics =
+        broker::Metrics::register(registry).map_err(|error| Failure::new("metrics", error))?;
     let hub = LateHub::default();
     if settings.broker.url.is_none() {
         return Ok(Link {
@@ -140,7 +152,8 @@ fn make_hub(
     registry: &prometheus::Registry,
 ) -> Result<Arc<PubSub>, Failure> {
     let mailbox = || Arc::new(Mailbox::new(limits.mailbox_entries, limits.mailbox_bytes));
-    let metrics = pubsub::Metrics::register(registry).map_err(|error| Failure::new("metrics", error))?;
+    let metrics =
+        pubsub::Metrics::register(registry).map_err(|error| Failure::new("metrics", error))?;
     let hub = Arc::new(PubSub::new(
         (0..workers).map(|_| mailbox()).collect(),
         link.broker.clone(),
@@ -159,7 +172,8 @@ fn start_writer(
     limits: &Limits,
     registry: &prometheus::Registry,
 ) -> Result<Writer, Failure> {
-    let metrics = store::Metrics::register(registry).map_err(|error| Failure::new("metrics", error))?;
+    let metrics =
+        store::Metrics::register(registry).map_err(|error| Failure::new("metrics", error))?;
     let (writer, lanes) = Writer::new(store.clone(), &settings.store, limits.lane_records, metrics);
     for lane in lanes {
         tokio::spawn(lane.run());
@@ -202,7 +216,8 @@ fn serve_socket(
     };
     let router = channels::router(&settings.channels, &defaults);
     let router = Arc::new(router.map_err(|error| Failure::new("channels", error))?);
-    let metrics = socket::Metrics::register(registry).map_err(|error| Failure::new("metrics", error))?;
+    let metrics =
+        socket::Metrics::register(registry).map_err(|error| Failure::new("metrics", error))?;
     let door = Door {
         ports,
         anonymous: settings.anonymous,
@@ -228,13 +243,19 @@ fn facts(
 ) -> Result<Facts, Failure> {
     let address = |listener: Option<&std::net::TcpListener>| -> Result<SocketAddr, Failure> {
         let listener = listener.ok_or_else(|| Failure(String::from("there is no worker")))?;
-        listener.local_addr().map_err(|error| Failure::new("a listener", error))
+        listener
+            .local_addr()
+            .map_err(|error| Failure::new("a listener", error))
     };
     Ok(Facts {
         node: settings.node_name.clone(),
         clients: address(listeners.first())?,
         admin: address(Some(admin))?,
-        broker: if settings.broker.url.is_some() { "redis" } else { "local" },
+        broker: if settings.broker.url.is_some() {
+            "redis"
+        } else {
+            "local"
+        },
         started_at,
     })
 }

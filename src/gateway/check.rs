@@ -53,7 +53,9 @@ fn secret(settings: &Settings) -> Result<String, String> {
 }
 
 async fn store(settings: &Settings) -> Result<String, String> {
-    let store = crate::store::open(&settings.store).await.map_err(|error| error.to_string())?;
+    let store = crate::store::open(&settings.store)
+        .await
+        .map_err(|error| error.to_string())?;
     store.ping().await.map_err(|error| error.to_string())?;
     Ok(store.kind().to_owned())
 }
@@ -75,14 +77,24 @@ async fn redis(settings: &Settings) -> Result<String, String> {
 pub(super) async fn probe(_: &Settings, probe: &Probe) -> Result<(), Failure> {
     let (host, request) = address(&probe.url)?;
     let mut socket = step("connect", async {
-        let stream = TcpStream::connect(&host).await.map_err(|error| error.to_string())?;
+        let stream = TcpStream::connect(&host)
+            .await
+            .map_err(|error| error.to_string())?;
         let (socket, _) = tokio_tungstenite::client_async(request, stream)
             .await
             .map_err(|error| error.to_string())?;
         Ok(socket)
     })
     .await?;
-    step("heartbeat", ask(&mut socket, r#"[null,"1","phoenix","heartbeat",{}]"#, "\"1\"")).await?;
+    step(
+        "heartbeat",
+        ask(
+            &mut socket,
+            r#"[null,"1","phoenix","heartbeat",{}]"#,
+            "\"1\"",
+        ),
+    )
+    .await?;
     if let Some(topic) = &probe.topic {
         let topic = serde_json::Value::from(topic.as_str());
         let join = format!(r#"["2","2",{topic},"phx_join",{{}}]"#);
@@ -119,18 +131,29 @@ async fn step<T>(name: &str, work: impl Future<Output = Result<T, String>>) -> R
     match tokio::time::timeout(STEP, work).await {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(why)) => Err(Failure(format!("{name} failed: {why}"))),
-        Err(_) => Err(Failure(format!("{name} failed: no answer within {} s", STEP.as_secs()))),
+        Err(_) => Err(Failure(format!(
+            "{name} failed: no answer within {} s",
+            STEP.as_secs()
+        ))),
     }
 }
 
 /// Sends a message and waits for the `ok` that answers its reference.
-async fn ask(socket: &mut WebSocketStream<TcpStream>, text: &str, reference: &str) -> Result<(), String> {
-    socket.send(Message::text(text)).await.map_err(|error| error.to_string())?;
+async fn ask(
+    socket: &mut WebSocketStream<TcpStream>,
+    text: &str,
+    reference: &str,
+) -> Result<(), String> {
+    socket
+        .send(Message::text(text))
+        .await
+        .map_err(|error| error.to_string())?;
     while let Some(message) = socket.next().await {
         let Message::Text(text) = message.map_err(|error| error.to_string())? else {
             continue;
         };
-        let frame: Vec<serde_json::Value> = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        let frame: Vec<serde_json::Value> =
+            serde_json::from_str(&text).map_err(|error| error.to_string())?;
         if frame.get(1).map(ToString::to_string).as_deref() != Some(reference) {
             continue;
         }

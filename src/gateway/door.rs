@@ -27,7 +27,10 @@ impl Connect for Door {
         async move {
             let offered = info.auth_token.as_deref().map(String::from_utf8_lossy);
             // An empty parameter is what a client without a token sends.
-            let token = offered.as_deref().or(params.last("token")).filter(|token| !token.is_empty());
+            let token = offered
+                .as_deref()
+                .or(params.last("token"))
+                .filter(|token| !token.is_empty());
             match (token, self.anonymous) {
                 (Some(token), _) => self.admit(token).await,
                 (None, Anonymous::Allow) => Ok(Accepted::default()),

@@ -24,7 +24,11 @@ pub(super) fn inbox(hub: LateHub) -> Inbox {
 
 fn take(hub: &PubSub, notice: Notice) {
     match notice {
-        Notice::Delivery(Delivery { topic, letter, accepted_at }) => match letter {
+        Notice::Delivery(Delivery {
+            topic,
+            letter,
+            accepted_at,
+        }) => match letter {
             Letter::Disconnect { socket_id } => hub.tell_workers(&Entry::Disconnect {
                 socket_id: Arc::from(socket_id.as_str()),
             }),

@@ -80,7 +80,9 @@ fn control_runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 /// Opens the store and applies the migrations where the settings say so.
-async fn open_store(settings: &Settings) -> Result<std::sync::Arc<dyn crate::store::Store>, Failure> {
+async fn open_store(
+    settings: &Settings,
+) -> Result<std::sync::Arc<dyn crate::store::Store>, Failure> {
     let failed = |error| Failure::new("the database", error);
     let store = crate::store::open(&settings.store).await.map_err(failed)?;
     store.ping().await.map_err(failed)?;

@@ -39,7 +39,10 @@ pub(super) struct StorePorts {
 
 impl StorePorts {
     fn persist(&self, topic: &Topic) -> Persist {
-        let found = self.persist.iter().find(|(pattern, _)| pattern.matches(topic.as_str()));
+        let found = self
+            .persist
+            .iter()
+            .find(|(pattern, _)| pattern.matches(topic.as_str()));
         found.map_or(Persist::Before, |(_, persist)| *persist)
     }
 
@@ -58,13 +61,20 @@ impl StorePorts {
     }
 
     pub(super) fn verify(&self, token: &str) -> Result<Identity, AuthError> {
-        self.verifier.verify(token, clock::unix_s()).map_err(|error| {
-            tracing::debug!(%error, "a token is refused");
-            AuthError::Unauthorized
-        })
+        self.verifier
+            .verify(token, clock::unix_s())
+            .map_err(|error| {
+                tracing::debug!(%error, "a token is refused");
+                AuthError::Unauthorized
+            })
     }
 
-    async fn look(&self, topic: &Topic, position: &Position, recent: usize) -> Result<Look, Unavailable> {
+    async fn look(
+        &self,
+        topic: &Topic,
+        position: &Position,
+        recent: usize,
+    ) -> Result<Look, Unavailable> {
         let read = |range| async move {
             self.store.read(topic, range).await.map_err(|error| {
                 tracing::warn!(%error, "a history cannot be read");
@@ -86,15 +96,27 @@ impl StorePorts {
         };
         let slice = read(Range::After { after, count }).await?;
         let known_epoch = position.last_seen_epoch.as_ref();
-        let void = after > slice.head.last_id || known_epoch.is_some_and(|epoch| *epoch != slice.head.epoch);
+        let void = after > slice.head.last_id
+            || known_epoch.is_some_and(|epoch| *epoch != slice.head.epoch);
         if !void {
-            return Ok(Look { slice, after: Some(Seen::At(after)) });
+            return Ok(Look {
+                slice,
+                after: Some(Seen::At(after)),
+            });
         }
         let slice = read(Range::Recent { count: recent }).await?;
-        Ok(Look { slice, after: Some(Seen::Void) })
+        Ok(Look {
+            slice,
+            after: Some(Seen::Void),
+        })
     }
 
-    async fn history_of(&self, topic: Topic, position: Position, recent: usize) -> Result<History, Unavailable> {
+    async fn history_of(
+        &self,
+        topic: Topic,
+        position: Position,
+        recent: usize,
+    ) -> Result<History, Unavailable> {
         for _ in 0..LOOKS_MAX {
             let look = self.look(&topic, &position, recent).await?;
             let head = &look.slice.head;
@@ -133,7 +155,11 @@ impl Look {
             Some(Seen::Void) => {
                 let first = records.iter().find_map(|record| record.id);
                 let to = first.map_or(head.last_id, |first| first - 1);
-                vec![Gap { from: 1, to, reset: true }]
+                vec![Gap {
+                    from: 1,
+                    to,
+                    reset: true,
+                }]
             }
         };
         History {
@@ -163,9 +189,17 @@ fn trim(records: &mut Vec<Record>, bytes_max: usize) {
 fn gaps(records: &[Record], after: u64, last_id: u64) -> Vec<Gap> {
     let mut gaps = Vec::new();
     let mut next = after + 1;
-    for id in records.iter().filter_map(|record| record.id).chain([last_id + 1]) {
+    for id in records
+        .iter()
+        .filter_map(|record| record.id)
+        .chain([last_id + 1])
+    {
         if id > next {
-            gaps.push(Gap { from: next, to: id - 1, reset: false });
+            gaps.push(Gap {
+                from: next,
+                to: id - 1,
+                reset: false,
+            });
         }
         next = id + 1;
     }
@@ -179,7 +213,9 @@ fn keep_since(slice: &mut Slice, uid: uuid::Uuid) {
     };
     let (seconds, nanos) = timestamp.to_unix();
     let at = i64::try_from(seconds).unwrap_or(0) * 1_000_000 + i64::from(nanos / 1_000);
-    slice.records.retain(|record| record.record.inserted_at >= at - OVERLAP_US);
+    slice
+        .records
+        .retain(|record| record.record.inserted_at >= at - OVERLAP_US);
 }
 
 /// The shared form, so that answers outlive the borrow of a call.
@@ -197,12 +233,20 @@ impl Ports for SharedPorts {
         async move { ports.history_of(topic, position, recent).await }.boxed()
     }
 
-    fn game(&self, slug: String, create: bool) -> BoxFuture<'static, Result<Option<Game>, Unavailable>> {
+    fn game(
+        &self,
+        slug: String,
+        create: bool,
+    ) -> BoxFuture<'static, Result<Option<Game>, Unavailable>> {
         let store = self.0.store.clone();
         async move { found(store.game(&slug, create).await) }.boxed()
     }
 
-    fn video(&self, id: i64, create: bool) -> BoxFuture<'static, Result<Option<Video>, Unavailable>> {
+    fn video(
+        &self,
+        id: i64,
+        create: bool,
+    ) -> BoxFuture<'static, Result<Option<Video>, Unavailable>> {
         let store = self.0.store.clone();
         async move { found(store.video(id, create).await) }.boxed()
     }
@@ -251,7 +295,10 @@ impl RecordSource for SharedPorts {
         .boxed()
     }
 
-    fn heads(&self, topics: Vec<Topic>) -> BoxFuture<'static, Result<Vec<Option<(u64, Epoch)>>, Unavailable>> {
+    fn heads(
+        &self,
+        topics: Vec<Topic>,
+    ) -> BoxFuture<'static, Result<Vec<Option<(u64, Epoch)>>, Unavailable>> {
         let store = self.0.store.clone();
         async move {
             let heads = store.heads(&topics).await.map_err(|_| Unavailable)?;

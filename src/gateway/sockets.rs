@@ -17,7 +17,10 @@ const DESCRIPTORS_KEPT: u64 = 512;
 /// Binds one listener a worker to the same port.
 ///
 /// The address is bound once without `SO_REUSEPORT` first, so that a port of another process is an error.
-pub(super) fn client_listeners(address: SocketAddr, workers: usize) -> Result<Vec<TcpListener>, Failure> {
+pub(super) fn client_listeners(
+    address: SocketAddr,
+    workers: usize,
+) -> Result<Vec<TcpListener>, Failure> {
     let failed = |error| Failure::new(&format!("cannot listen on {address}"), error);
     let probe = bind(address, false).map_err(failed)?;
     let bound = probe.local_addr().map_err(failed)?;
@@ -40,7 +43,11 @@ pub(super) fn admin_listener(address: SocketAddr) -> Result<TcpListener, Failure
 }
 
 fn bind(address: SocketAddr, shared: bool) -> std::io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
@@ -60,6 +67,9 @@ pub(super) fn connections_by_descriptors() -> usize {
     }
     let after = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     tracing::info!(soft = ?before.current, hard = ?before.maximum, now = ?after.current, "file descriptors");
-    let usable = after.current.unwrap_or(u64::from(u32::MAX)).saturating_sub(DESCRIPTORS_KEPT);
+    let usable = after
+        .current
+        .unwrap_or(u64::from(u32::MAX))
+        .saturating_sub(DESCRIPTORS_KEPT);
     usize::try_from(usable.max(1)).unwrap_or(usize::MAX)
 }

@@ -62,7 +62,11 @@ impl Admin {
             "/metrics" | "/healthz" | "/readyz" | "/status" if !read => {
                 text(StatusCode::METHOD_NOT_ALLOWED, "use GET\n")
             }
-            "/metrics" => answer(StatusCode::OK, metrics::CONTENT_TYPE, metrics::text(&self.registry)),
+            "/metrics" => answer(
+                StatusCode::OK,
+                metrics::CONTENT_TYPE,
+                metrics::text(&self.registry),
+            ),
             "/healthz" if self.node.is_alive() => text(StatusCode::OK, "ok\n"),
             "/healthz" => text(StatusCode::SERVICE_UNAVAILABLE, "a worker does not turn\n"),
             "/readyz" if self.node.admission.is_ready() => text(StatusCode::OK, "ok\n"),
@@ -103,21 +107,33 @@ impl Admin {
         if request.method() != Method::POST {
             return text(StatusCode::METHOD_NOT_ALLOWED, "use POST\n");
         }
-        let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await;
+        let body = Limited::new(request.into_body(), BODY_BYTES_MAX)
+            .collect()
+            .await;
         let Ok(body) = body else {
             return text(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large\n");
         };
         let parsed: Option<Value> = serde_json::from_slice(&body.to_bytes()).ok();
-        let Some(rating) = parsed.as_ref().and_then(|value| value.get("rating")?.as_i64()) else {
-            return text(StatusCode::BAD_REQUEST, "the body must be {\"rating\": <integer>}\n");
+        let Some(rating) = parsed
+            .as_ref()
+            .and_then(|value| value.get("rating")?.as_i64())
+        else {
+            return text(
+                StatusCode::BAD_REQUEST,
+                "the body must be {\"rating\": <integer>}\n",
+            );
         };
         match self.store.raise_rating(id, rating).await {
             Ok(Some(player)) => {
                 let value = announce_player(&self.node, &player);
                 super::json(StatusCode::OK, &value)
             }
-            Ok(None) | Err(StoreError::Refused(_)) => text(StatusCode::NOT_FOUND, "unknown player\n"),
-            Err(StoreError::Unavailable(_)) => text(StatusCode::SERVICE_UNAVAILABLE, "unavailable\n"),
+            Ok(None) | Err(StoreError::Refused(_)) => {
+                text(StatusCode::NOT_FOUND, "unknown player\n")
+            }
+            Err(StoreError::Unavailable(_)) => {
+                text(StatusCode::SERVICE_UNAVAILABLE, "unavailable\n")
+            }
         }
     }
 }
@@ -126,7 +142,8 @@ impl Admin {
 fn announce_player(node: &Node, player: &Player) -> Value {
     let value = json!({"id": player.id, "username": player.username, "rating": player.rating});
     let payload = Payload::from_value(&value);
-    node.pubsub.tell_workers(&Entry::Player(Arc::new(player.clone())));
+    node.pubsub
+        .tell_workers(&Entry::Player(Arc::new(player.clone())));
     node.pubsub.tell_nodes(
         &nodes_topic(),
         Letter::Broadcast {
@@ -147,5 +164,7 @@ fn announce_player(node: &Node, player: &Player) -> Value {
 }
 
 fn decoded(segment: &str) -> String {
-    percent_encoding::percent_decode_str(segment).decode_utf8_lossy().into_owned()
+    percent_encoding::percent_decode_str(segment)
+        .decode_utf8_lossy()
+        .into_owned()
 }

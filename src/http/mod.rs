@@ -27,7 +27,11 @@ fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>
 }
 
 fn json(status: StatusCode, value: &serde_json::Value) -> Answer {
-    answer(status, "application/json; charset=utf-8", format!("{value}\n"))
+    answer(
+        status,
+        "application/json; charset=utf-8",
+        format!("{value}\n"),
+    )
 }
 
 fn text(status: StatusCode, body: &'static str) -> Answer {

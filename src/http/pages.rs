@@ -33,7 +33,10 @@ fn page(request: &Request<Incoming>, demo: bool, tokens: Option<&DevTokens>) -> 
     let ok = |kind, body: &'static str| Some(answer(StatusCode::OK, kind, body));
     match request.uri().path() {
         "/" if demo => ok("text/html; charset=utf-8", include_str!("demo/index.html")),
-        "/demo/app.js" if demo => ok("text/javascript; charset=utf-8", include_str!("demo/app.js")),
+        "/demo/app.js" if demo => ok(
+            "text/javascript; charset=utf-8",
+            include_str!("demo/app.js"),
+        ),
         "/demo/style.css" if demo => ok("text/css; charset=utf-8", include_str!("demo/style.css")),
         "/dev/token" => tokens.map(|tokens| dev_token(request.uri().query().unwrap_or(""), tokens)),
         _ => None,
@@ -46,7 +49,10 @@ fn dev_token(query: &str, tokens: &DevTokens) -> Answer {
         .find(|(key, _)| key == "name")
         .map(|(_, value)| value.trim().to_owned())
         .unwrap_or_default();
-    match tokens.0.sign(&name, Some(&name), DEV_TOKEN_TTL, clock::unix_s()) {
+    match tokens
+        .0
+        .sign(&name, Some(&name), DEV_TOKEN_TTL, clock::unix_s())
+    {
         Ok(token) => super::json(
             StatusCode::OK,
             &json!({"token": token, "player": {"id": name, "username": name}}),

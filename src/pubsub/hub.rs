@@ -324,7 +324,8 @@ impl PubSub {
         if ordered {
             return self.compare_soon();
         }
-        let payload = Payload::from_value(&serde_json::json!({ "reason": "lost", "missed": missed }));
+        let payload =
+            Payload::from_value(&serde_json::json!({ "reason": "lost", "missed": missed }));
         let deliver = Deliver {
             id: None,
             ..notice(topic, events::GAP, payload)

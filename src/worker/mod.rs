@@ -82,7 +82,9 @@ impl Node {
     /// Says whether every worker has turned within the last ten seconds.
     pub fn is_alive(&self) -> bool {
         let since = clock::unix_us() - STALLED_US;
-        self.beats.iter().all(|beat| beat.load(Ordering::Relaxed) > since)
+        self.beats
+            .iter()
+            .all(|beat| beat.load(Ordering::Relaxed) > since)
     }
 }
 

@@ -2,10 +2,12 @@
 //!
 //! Defaults are those of the modules' own `Config`; a test compares them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Key, Unit, put};
-use crate::config::text::{GIB, KIB, MIB, bytes, choice, count, duration, words};
+use super::{Key, Unit, put, put_some};
+use crate::config::text::{GIB, KIB, MIB, bytes, count, duration, words};
+use crate::store::SynchronousCommit;
 use crate::transport::OriginPolicy;
 
 /// Shortest timeout.
@@ -85,6 +87,41 @@ pub(super) const BROKER: &[Key] = &[
             )
         },
     ),
+    Key::new(
+        "broker",
+        "publish_queue_bytes",
+        "64MiB",
+        Unit::Bytes,
+        "Bytes that wait for Redis. Then: the publish is refused.",
+        |draft, text| {
+            put(
+                &mut draft.settings.broker.publish_queue_bytes,
+                bytes(text, MIB, 64 * GIB),
+            )
+        },
+    ),
+    Key::new(
+        "broker",
+        "join_timeout",
+        "5s",
+        Unit::Duration,
+        "How long a subscription may go unacknowledged while Redis is up. Then: the join is refused.",
+        |draft, text| {
+            put(
+                &mut draft.settings.broker.join_timeout,
+                duration(text, SHORT, LONG),
+            )
+        },
+    ),
+    Key::new(
+        "broker",
+        "ca_file",
+        "",
+        Unit::Text,
+        "PEM file of the authority that signed Redis' certificate.",
+        |draft, text| put_some(&mut draft.settings.broker.ca_file, ca_file(text)),
+    )
+    .by_default("the public web's authorities"),
     Key::new(
         "broker",
         "subscribe_batch",
@@ -231,6 +268,19 @@ pub(super) const STORE: &[Key] = &[
     ),
     Key::new(
         "store",
+        "lane_bytes",
+        "64MiB",
+        Unit::Bytes,
+        "Bytes that wait in one lane. Then: reply `unavailable`.",
+        |draft, text| {
+            put(
+                &mut draft.settings.store.lane_bytes,
+                bytes(text, MIB, 64 * GIB),
+            )
+        },
+    ),
+    Key::new(
+        "store",
         "retry_max",
         "1s",
         Unit::Duration,
@@ -255,7 +305,15 @@ fn origins(text: &str) -> Result<OriginPolicy, String> {
     })
 }
 
-fn synchronous_commit(text: &str) -> Result<String, String> {
-    let names = ["on", "remote_apply", "remote_write", "local", "off"];
-    choice(text, &names.map(|name| (name, name.to_owned())))
+fn synchronous_commit(text: &str) -> Result<SynchronousCommit, String> {
+    text.parse()
+        .map_err(|error: crate::store::NotSynchronousCommit| error.to_string())
+}
+
+fn ca_file(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match path.is_file() {
+        true => Ok(path),
+        false => Err(String::from("must be the path of a PEM file")),
+    }
 }
