@@ -14,6 +14,7 @@ use super::departure::Running;
 use super::door::Door;
 use super::inbox::{LateHub, inbox};
 use super::ports::{SharedPorts, StorePorts};
+use super::presence::Driver;
 use super::{Failure, open_store, sockets};
 use crate::auth::Verifier;
 use crate::broker::{self, Broker, LocalBroker, RedisBroker};
@@ -23,6 +24,7 @@ use crate::clock;
 use crate::config::{Anonymous, Settings};
 use crate::http::{Admin, DevTokens, Facts, pages};
 use crate::limits::Limits;
+use crate::presence::Presence;
 use crate::pubsub::{self, Mailbox, PubSub, WORKERS_MAX};
 use crate::socket::{self, Surroundings};
 use crate::store::{self, Store, Writer};
@@ -51,7 +53,9 @@ async fn start(settings: &Settings) -> Result<Running, Failure> {
     let listeners = sockets::client_listeners(settings.listen, workers)?;
     let admin_listener = sockets::admin_listener(settings.admin_listen)?;
     let store = open_store(settings).await?;
-    let link = connect(settings, &registry).await?;
+    let driver = Driver::new(&registry)?;
+    let presence = driver.presence.clone();
+    let link = connect(settings, &registry, presence.clone()).await?;
     let hub = make_hub(workers, &link, &limits, &registry)?;
     let writer = start_writer(&store, settings, &limits, &registry)?;
     let verifier =
@@ -59,10 +63,12 @@ async fn start(settings: &Settings) -> Result<Running, Failure> {
     let verifier = Arc::new(verifier);
     let ports = Arc::new(make_ports(settings, &limits, &store, &hub, &verifier));
     let shared = SharedPorts(ports.clone());
+    tokio::spawn(driver.run(hub.clone()));
     tokio::spawn(hub.clone().run_subscriptions());
     tokio::spawn(hub.clone().run_repairs(Arc::new(shared.clone())));
     let node = Arc::new(Node {
         pubsub: hub,
+        presence,
         writer: Arc::new(writer),
         ports: Arc::new(shared.clone()),
         served: vec![Arc::new(serve_socket(
@@ -124,7 +130,11 @@ fn bounded(limits: &Limits) -> Limits {
     }
 }
 
-async fn connect(settings: &Settings, registry: &prometheus::Registry) -> Result<Link, Failure> {
+async fn connect(
+    settings: &Settings,
+    registry: &prometheus::Registry,
+    presence: Arc<Presence>,
+) -> Result<Link, Failure> {
     let metrics =
         broker::Metrics::register(registry).map_err(|error| Failure::new("metrics", error))?;
     let hub = LateHub::default();
@@ -135,7 +145,8 @@ async fn connect(settings: &Settings, registry: &prometheus::Registry) -> Result
             hub,
         });
     }
-    let connected = RedisBroker::connect(&settings.broker, inbox(hub.clone()), metrics).await;
+    let connected =
+        RedisBroker::connect(&settings.broker, inbox(hub.clone(), presence), metrics).await;
     let (redis, run) = connected.map_err(|error| Failure(error.to_string()))?;
     tokio::spawn(run);
     Ok(Link {

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use super::Failure;
-use crate::broker::RedisBroker;
+use crate::broker::{Letter, RedisBroker, nodes_topic};
 use crate::drain::{self, Departing, Urgency};
 use crate::protocol::CloseReason;
 use crate::pubsub::Entry;
@@ -125,6 +125,8 @@ impl Departing for Leaving {
 
     async fn leave(&self) {
         if let Some(redis) = &self.redis {
+            let goodbye = Letter::Presence(self.node.presence.goodbye());
+            self.node.pubsub.tell_nodes(&nodes_topic(), goodbye);
             redis.close();
             tokio::time::sleep(BROKER_GOODBYE).await;
         }

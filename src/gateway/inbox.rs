@@ -8,21 +8,23 @@ use serde_json::Value;
 
 use crate::broker::{Delivery, Inbox, Letter, NODES, Notice};
 use crate::channel::Player;
+use crate::clock;
+use crate::presence::Presence;
 use crate::pubsub::{Entry, PubSub};
 
 /// The hub, which exists only after the broker that is told of it.
 pub(super) type LateHub = Arc<OnceLock<Arc<PubSub>>>;
 
 /// Makes the inbox of a node.
-pub(super) fn inbox(hub: LateHub) -> Inbox {
+pub(super) fn inbox(hub: LateHub, presence: Arc<Presence>) -> Inbox {
     Arc::new(move |notice| {
         if let Some(hub) = hub.get() {
-            take(hub, notice);
+            take(hub, &presence, notice);
         }
     })
 }
 
-fn take(hub: &PubSub, notice: Notice) {
+fn take(hub: &PubSub, presence: &Presence, notice: Notice) {
     match notice {
         Notice::Delivery(Delivery {
             topic,
@@ -32,7 +34,11 @@ fn take(hub: &PubSub, notice: Notice) {
             Letter::Disconnect { socket_id } => hub.tell_workers(&Entry::Disconnect {
                 socket_id: Arc::from(socket_id.as_str()),
             }),
-            Letter::Presence(_) => {}
+            Letter::Presence(bytes) => {
+                if presence.receive(&bytes, clock::now()).is_err() {
+                    tracing::warn!("a presence message of another node cannot be read");
+                }
+            }
             Letter::Broadcast { event, payload } if topic.as_str() == NODES => {
                 node_event(hub, &event, payload.as_json());
             }
@@ -42,9 +48,13 @@ fn take(hub: &PubSub, notice: Notice) {
         },
         Notice::Connected => {
             tracing::info!("the broker is connected");
+            presence.reconnected(clock::now());
             hub.compare_soon();
         }
-        Notice::Disconnected => tracing::warn!("the broker is not connected"),
+        Notice::Disconnected => {
+            tracing::warn!("the broker is not connected");
+            presence.disconnected(clock::now());
+        }
         Notice::Hole { topic, missed } => hub.hole(&topic, missed),
     }
 }

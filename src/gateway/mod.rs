@@ -8,6 +8,7 @@ mod departure;
 mod door;
 mod inbox;
 mod ports;
+mod presence;
 mod sockets;
 
 use std::fmt;

@@ -224,6 +224,16 @@ impl PubSub {
         }
     }
 
+    /// Says whether a worker of this node wants a topic.
+    pub fn wants(&self, topic: &Topic) -> bool {
+        self.interest.workers(topic) != 0
+    }
+
+    /// Tells a topic's subscribers on this node only.
+    pub fn announce(&self, topic: &Topic, event: &str, payload: Payload) {
+        self.spread(notice(topic, event, payload), None);
+    }
+
     /// Publishes a stored record: to this node in id order, and to the other nodes.
     pub fn record(&self, record: RecordLetter) {
         self.metrics.broadcasts.with_label_values(&["local"]).inc();

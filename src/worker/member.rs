@@ -11,6 +11,7 @@ use futures_util::future::LocalBoxFuture;
 use super::Worker;
 use super::connection::Connection;
 use crate::channel::{Membership, TrackError, Unavailable};
+use crate::presence::Owner;
 use crate::protocol::{Payload, Topic};
 use crate::socket::{ChannelId, Host};
 
@@ -22,6 +23,9 @@ pub(super) struct Member {
     pub(super) topic: Topic,
     /// The subscriber's key in the worker's table, once it subscribes.
     pub(super) key: Cell<Option<usize>>,
+    owner: Owner,
+    /// Whether it may have presences.
+    tracks: Cell<bool>,
 }
 
 impl Membership for Member {
@@ -67,24 +71,47 @@ impl Membership for Member {
         }
     }
 
-    fn track(&self, _key: &str, _meta: &Payload) -> Result<(), TrackError> {
-        Ok(())
+    fn track(&self, key: &str, meta: &Payload) -> Result<(), TrackError> {
+        if !self
+            .connection
+            .upgrade()
+            .is_some_and(|connection| connection.is_open())
+        {
+            return Err(TrackError::Refused);
+        }
+        self.tracks.set(true);
+        self.worker
+            .node
+            .presence
+            .track(self.owner, &self.topic, key, meta)
     }
 
-    fn update(&self, _key: &str, _meta: &Payload) -> Result<(), TrackError> {
-        Ok(())
+    fn update(&self, key: &str, meta: &Payload) -> Result<(), TrackError> {
+        self.worker
+            .node
+            .presence
+            .update(self.owner, &self.topic, key, meta)
     }
 
-    fn untrack(&self, _key: &str) {}
+    fn untrack(&self, key: &str) {
+        self.worker
+            .node
+            .presence
+            .untrack(self.owner, &self.topic, key);
+    }
 
     fn presences(&self) -> Payload {
-        Payload::EMPTY
+        self.worker.node.presence.list(&self.topic)
     }
 }
 
 impl Member {
-    /// Ends the subscription; the topic's last one on this worker ends the worker's interest.
+    /// Ends the subscription and the presences; the topic's last subscription on this worker ends
+    /// the worker's interest.
     pub(super) fn leave(&self) {
+        if self.tracks.replace(false) {
+            self.worker.node.presence.leave(self.owner, &self.topic);
+        }
         if let Some(key) = self.key.take()
             && self.worker.table.remove(&self.topic, key)
         {
@@ -112,6 +139,8 @@ impl Host for Members {
             channel,
             topic: topic.clone(),
             key: Cell::new(None),
+            owner: self.worker.next_owner(),
+            tracks: Cell::new(false),
         });
         if let Some(connection) = connection.upgrade() {
             connection

@@ -32,6 +32,7 @@ pub use metrics::Metrics;
 use crate::broker::Letter;
 use crate::channel::{NewRecord, Ports};
 use crate::clock::{self, UnixMicros};
+use crate::presence::{Owner, Presence};
 use crate::protocol::{CloseReason, Fastlane};
 use crate::pubsub::PubSub;
 use crate::socket::{ChannelId, Output, Socket, Surroundings};
@@ -62,6 +63,8 @@ pub struct Served {
 pub struct Node {
     /// The hub.
     pub pubsub: Arc<PubSub>,
+    /// Who is in a topic, on every node.
+    pub presence: Arc<Presence>,
     /// The writer pool.
     pub writer: Arc<store::Writer>,
     /// What channels may ask.
@@ -101,6 +104,7 @@ pub struct Worker {
     table: Table,
     connections: RefCell<Slab<Rc<Connection>>>,
     serials: Cell<u32>,
+    owners: Cell<u64>,
     started: Instant,
     dirty: RefCell<Vec<Rc<Connection>>>,
     unwritten: RefCell<Vec<Unwritten>>,
@@ -120,6 +124,8 @@ impl Worker {
             table: Table::default(),
             connections: RefCell::default(),
             serials: Cell::new(0),
+            // The upper bits keep the workers' numbers apart.
+            owners: Cell::new((index as u64) << 48),
             started: clock::now(),
             dirty: RefCell::default(),
             unwritten: RefCell::default(),
@@ -157,6 +163,12 @@ impl Worker {
             worker.end();
             Ok(())
         })
+    }
+
+    /// Names a channel for presence; no other channel of the node has the same name.
+    fn next_owner(&self) -> Owner {
+        self.owners.set(self.owners.get() + 1);
+        Owner(self.owners.get())
     }
 
     /// Milliseconds of this worker's life.
