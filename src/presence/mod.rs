@@ -9,12 +9,18 @@
 //! that this node itself stood still; then everybody gets a new lease.
 
 mod entry;
+#[cfg(test)]
+mod exchange;
 mod gossip;
 mod journal;
 mod listing;
 mod local;
 mod peers;
 mod room;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
