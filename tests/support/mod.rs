@@ -1,7 +1,18 @@
-//! What several integration tests share.
+//! What the tests from outside share: real nodes, wire clients, stock clients and a browser.
 //!
-//! Nothing here is a test.
+//! It never mocks the server: whatever it starts, it starts for real and on free ports.
 
 #![allow(dead_code)]
 
+pub mod chromium;
+pub mod http;
+pub mod journey;
+pub mod node;
+pub mod npm;
+pub mod phoenix;
+pub mod postgres;
+pub mod process;
 pub mod redis;
+pub mod scene;
+pub mod token;
+pub mod ws;

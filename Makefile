@@ -1,0 +1,32 @@
+# Fanfare: what people and machines run. `make` alone says what there is.
+
+CARGO ?= cargo
+.DEFAULT_GOAL := help
+.PHONY: help setup test lint fmt run demo clean
+
+help: ## says what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## installs what the tests need and is missing: Redis, Postgres, Node.js, Chromium, packages of npm
+	@bash tests/setup.sh
+
+test: setup ## sets up and runs every test
+	$(CARGO) test --locked --all-targets
+	$(CARGO) test --locked --doc
+
+lint: ## checks the format and the lints
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+fmt: ## formats the code
+	$(CARGO) fmt --all
+
+run: ## runs a node on http://127.0.0.1:4000, as released
+	$(CARGO) run --locked --release
+
+demo: ## runs a node that keeps nothing; open http://127.0.0.1:4000 twice
+	$(CARGO) run --locked --release -- --database-url sqlite::memory:
+
+clean: ## removes what was built and installed here
+	$(CARGO) clean
+	rm -rf tests/npm/node_modules
