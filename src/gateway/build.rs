@@ -15,6 +15,7 @@ use super::door::Door;
 use super::inbox::{LateHub, inbox};
 use super::ports::{SharedPorts, StorePorts};
 use super::presence::Driver;
+use super::sockets::Descriptors;
 use super::{Failure, open_store, sockets};
 use crate::auth::Verifier;
 use crate::broker::{self, Broker, LocalBroker, RedisBroker};
@@ -48,14 +49,15 @@ async fn start(settings: &Settings) -> Result<Running, Failure> {
     let started_at = clock::unix_us();
     let registry = crate::metrics::registry().map_err(|error| Failure::new("metrics", error))?;
     let workers = worker_count(settings.workers);
-    let limits = Arc::new(bounded(&settings.limits));
+    let descriptors = Descriptors::raise();
+    let limits = Arc::new(bounded(&settings.limits, descriptors));
     // Ports are taken first: a port of another process is the commonest mistake, and the quickest to tell.
     let listeners = sockets::client_listeners(settings.listen, workers)?;
     let admin_listener = sockets::admin_listener(settings.admin_listen)?;
-    let store = open_store(settings).await?;
     let driver = Driver::new(&registry)?;
     let presence = driver.presence.clone();
     let link = connect(settings, &registry, presence.clone()).await?;
+    let store = open_store(settings).await?;
     let hub = make_hub(workers, &link, &limits, &registry)?;
     let writer = start_writer(&store, settings, &limits, &registry)?;
     let verifier =
@@ -92,6 +94,7 @@ async fn start(settings: &Settings) -> Result<Running, Failure> {
         redis: link.redis,
         workers: start_workers(&node, listeners)?,
     };
+    descriptors.log(limits.connections);
     tracing::info!(clients = %facts.clients, admin = %facts.admin, node = %facts.node, workers, "listening");
     let admin = Admin {
         node,
@@ -110,19 +113,10 @@ fn worker_count(wanted: usize) -> usize {
 }
 
 /// Derives the number of connections from the file descriptors, unless it is given.
-fn bounded(limits: &Limits) -> Limits {
-    let possible = sockets::connections_by_descriptors();
+fn bounded(limits: &Limits, descriptors: Descriptors) -> Limits {
     let connections = match limits.connections {
-        0 => possible,
-        wanted if wanted > possible => {
-            tracing::warn!(
-                wanted,
-                possible,
-                "limits.connections is above what file descriptors allow"
-            );
-            wanted
-        }
-        wanted => wanted,
+        0 => descriptors.connections(),
+        given => given,
     };
     Limits {
         connections,
@@ -222,7 +216,7 @@ fn serve_socket(
     registry: &prometheus::Registry,
 ) -> Result<Served, Failure> {
     let defaults = channels::Defaults {
-        anonymous: settings.anonymous == Anonymous::Allow,
+        anonymous_allowed: settings.anonymous == Anonymous::Allow,
         auto_create: settings.development,
     };
     let router = channels::router(&settings.channels, &defaults);

@@ -23,8 +23,8 @@ pub(super) async fn check(settings: &Settings) -> Result<(), Failure> {
     let rows = [
         ("configuration", Ok(String::from("valid"))),
         ("secret", secret(settings)),
-        ("store", store(settings).await),
-        ("broker", redis(settings).await),
+        ("database", store(settings).await),
+        ("redis", redis(settings).await),
     ];
     let mut failed = 0;
     for (name, result) in &rows {

@@ -4,6 +4,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Failure;
@@ -55,21 +56,46 @@ fn bind(address: SocketAddr, shared: bool) -> std::io::Result<Socket> {
     Ok(socket)
 }
 
-/// Raises the soft limit of file descriptors to the hard one; returns how many connections that allows.
-pub(super) fn connections_by_descriptors() -> usize {
-    let before = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let wanted = rustix::process::Rlimit {
-        current: before.maximum,
-        maximum: before.maximum,
-    };
-    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, wanted) {
-        tracing::warn!(%error, "the soft limit of file descriptors cannot be raised");
+/// What became of the process's limit on file descriptors.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Descriptors {
+    soft: Option<u64>,
+    hard: Option<u64>,
+    now: Option<u64>,
+}
+
+impl Descriptors {
+    /// Raises the soft limit to the hard one.
+    pub(super) fn raise() -> Self {
+        let before = getrlimit(Resource::Nofile);
+        let wanted = Rlimit {
+            current: before.maximum,
+            maximum: before.maximum,
+        };
+        // Where it can't be raised, the soft limit stands, and is logged.
+        let _ = setrlimit(Resource::Nofile, wanted);
+        Self {
+            soft: before.current,
+            hard: before.maximum,
+            now: getrlimit(Resource::Nofile).current,
+        }
     }
-    let after = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    tracing::info!(soft = ?before.current, hard = ?before.maximum, now = ?after.current, "file descriptors");
-    let usable = after
-        .current
-        .unwrap_or(u64::from(u32::MAX))
-        .saturating_sub(DESCRIPTORS_KEPT);
-    usize::try_from(usable.max(1)).unwrap_or(usize::MAX)
+
+    /// Returns how many connections they allow.
+    pub(super) fn connections(self) -> usize {
+        let usable = self
+            .now
+            .unwrap_or(u64::from(u32::MAX))
+            .saturating_sub(DESCRIPTORS_KEPT);
+        usize::try_from(usable.max(1)).unwrap_or(usize::MAX)
+    }
+
+    /// Logs the limits; the configured number of connections when it is above them.
+    pub(super) fn log(self, connections: usize) {
+        let Self { soft, hard, now } = self;
+        tracing::info!(?soft, ?hard, ?now, connections, "file descriptors");
+        if connections > self.connections() {
+            tracing::warn!("limits.connections is above what file descriptors allow");
+        }
+    }
 }

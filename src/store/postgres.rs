@@ -129,9 +129,14 @@ impl From<Failure> for StoreError {
         let refused = error
             .code()
             .is_some_and(|code| matches!(code.code().get(..2), Some("22" | "23" | "54")));
+        // The detail that comes with the server's message may quote a record; the message doesn't.
+        let why = match error.as_db_error() {
+            Some(said) => format!("{} (SQLSTATE {})", said.message(), said.code().code()),
+            None => describe(&error),
+        };
         match refused {
-            true => StoreError::Refused(describe(&error)),
-            false => StoreError::Unavailable(describe(&error)),
+            true => StoreError::Refused(why),
+            false => StoreError::Unavailable(why),
         }
     }
 }

@@ -112,11 +112,14 @@ impl Writer {
     pub fn submit(&self, record: NewRecord, answer: Completion) -> Result<(), Full> {
         let queue = self.queue(&record.topic);
         let pending = Pending::new(record, answer, &self.outstanding, &self.metrics);
-        queue.push(pending).map_err(|refused| {
-            refused.forget();
-            self.metrics.refused.inc();
-            Full
-        })
+        match queue.push(pending) {
+            None => Ok(()),
+            Some(refused) => {
+                refused.forget();
+                self.metrics.refused.inc();
+                Err(Full)
+            }
+        }
     }
 
     /// Refuses every further record; what is queued is still stored, then the lanes end.

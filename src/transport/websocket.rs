@@ -3,6 +3,7 @@
 //! Writing is not its business: frames are ready-made.
 
 use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use super::Mount;
@@ -34,6 +35,8 @@ pub fn read_end(error: &Error) -> ReadEnd {
     match error {
         Error::Capacity(_) => ReadEnd::Close(CloseReason::TooBig),
         Error::Utf8(_) => ReadEnd::Close(CloseReason::NotUtf8),
+        // The peer vanished: there is nobody to be told.
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => ReadEnd::Gone,
         Error::Protocol(_) => ReadEnd::Close(CloseReason::Protocol),
         // All else is the end of the stream, or belongs to a client's side.
         _ => ReadEnd::Gone,

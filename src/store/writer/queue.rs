@@ -168,20 +168,20 @@ impl Queue {
         }
     }
 
-    /// Appends a record, or gives it back when there is no room for it.
-    pub(super) fn push(&self, pending: Pending) -> Result<(), Pending> {
+    /// Appends a record; gives it back when there is no room for it.
+    pub(super) fn push(&self, pending: Pending) -> Option<Pending> {
         let mut waiting = self.waiting.lock();
         // One record always fits into an empty lane, however large it is.
         let is_full = waiting.pendings.len() >= self.records_max
             || (waiting.bytes > 0 && waiting.bytes + pending.bytes > self.bytes_max);
         if waiting.is_closed || is_full {
-            return Err(pending);
+            return Some(pending);
         }
         waiting.bytes += pending.bytes;
         waiting.pendings.push_back(pending);
         drop(waiting);
         self.changed.notify_one();
-        Ok(())
+        None
     }
 
     /// Refuses every further record.
