@@ -2,7 +2,73 @@
 //!
 //! They are written with the channel trait and nothing else.
 
+mod admission;
+mod chat_room;
+mod fields;
+mod past;
+mod relay;
+mod saving;
+mod score;
+mod served;
+mod user;
+mod videos;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
 pub use crate::channel::Persist;
+use crate::channel::{PatternError, Router};
+use served::Served;
+
+/// What a declaration that says nothing else gets from its node; by default, nothing is allowed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Defaults {
+    /// Whether guests may join, as `--anonymous` says. Default false.
+    pub anonymous_allowed: bool,
+    /// Whether a first join creates its game or video. Default false; true in development.
+    pub auto_create: bool,
+}
+
+/// Makes one route a declaration, in their order: the first match wins.
+///
+/// # Errors
+/// [`PatternError`] for the first bad topic pattern.
+///
+/// # Examples
+/// ```
+/// use fanfare::channels::{self, Declaration, Defaults};
+///
+/// let router = channels::router(&Declaration::defaults(), &Defaults::default()).unwrap();
+/// assert!(router.serves("score:chess"));
+/// assert!(!router.serves("room:lobby"));
+/// ```
+pub fn router(declarations: &[Declaration], node: &Defaults) -> Result<Router, PatternError> {
+    let mut router = Router::new();
+    for declared in declarations {
+        let served = Arc::new(Served::new(declared, node)?);
+        let (topic, kind) = (declared.topic.as_str(), declared.kind);
+        router = match kind {
+            Kind::Score => router.channel(topic, kind.as_str(), move || {
+                score::Score::new(served.clone())
+            }),
+            Kind::ChatRoom => router.channel(topic, kind.as_str(), move || {
+                chat_room::ChatRoom::new(served.clone())
+            }),
+            Kind::Videos => router.channel(topic, kind.as_str(), move || {
+                videos::Videos::new(served.clone())
+            }),
+            Kind::User => router.channel(topic, kind.as_str(), move || {
+                user::User::new(served.clone())
+            }),
+            Kind::Relay => router.channel(topic, kind.as_str(), move || {
+                relay::Relay::new(served.clone())
+            }),
+        }?;
+    }
+    Ok(router)
+}
 
 /// The kind of a declared channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +85,19 @@ pub enum Kind {
     Relay,
 }
 
+impl Kind {
+    /// Returns the word of the configuration and of metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Score => "score",
+            Self::ChatRoom => "chat_room",
+            Self::Videos => "videos",
+            Self::User => "user",
+            Self::Relay => "relay",
+        }
+    }
+}
+
 /// One `[[channels]]` entry: a topic pattern and what is served there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Declaration {
@@ -28,7 +107,8 @@ pub struct Declaration {
     pub kind: Kind,
     /// When records are stored. Default `before`.
     pub persist: Persist,
-    /// Records sent to a fresh join. Default 10.
+    /// Records sent to a fresh join. Default 10; 1,000 for `videos`, whose viewers need every
+    /// annotation that is kept, up to what a join may carry (`limits.resume_max`).
     pub history: usize,
     /// Whether members are tracked. Default true for `chat_room`, else false.
     pub presence: bool,
@@ -47,7 +127,10 @@ impl Declaration {
             topic: topic.to_owned(),
             kind,
             persist: Persist::Before,
-            history: 10,
+            history: match kind {
+                Kind::Videos => 1_000,
+                Kind::Score | Kind::ChatRoom | Kind::User | Kind::Relay => 10,
+            },
             presence: kind == Kind::ChatRoom,
             anonymous: None,
             events: Vec::new(),
