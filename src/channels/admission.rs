@@ -14,15 +14,6 @@ use crate::protocol::{Payload, Reply};
 /// The name of a guest who gave none.
 pub(super) const GUEST: &str = "guest";
 
-/// How a channel takes guests: clients without a player.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Guests {
-    /// As its declaration says.
-    Declared,
-    /// Never.
-    Never,
-}
-
 #[derive(Deserialize)]
 struct Asked<'a> {
     #[serde(borrow)]
@@ -46,7 +37,6 @@ pub(super) async fn admit(
     context: &mut Context,
     payload: &Payload,
     served: &Served,
-    guests: Guests,
 ) -> Result<Position, Payload> {
     let (position, token) = read(payload)?;
     if let Some(token) = token {
@@ -58,11 +48,7 @@ pub(super) async fn admit(
                 AuthError::Unavailable => refusal("unavailable"),
             })?;
     }
-    let open = match guests {
-        Guests::Declared => served.anonymous,
-        Guests::Never => false,
-    };
-    match open || context.player().is_some() {
+    match served.anonymous || context.player().is_some() {
         true => Ok(position),
         false => Err(refusal("unauthorized")),
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::admission::{self, GUEST, Guests, player_name};
+use super::admission::{self, GUEST, player_name};
 use super::fields::{self, Faults, NAME_BYTES_MAX, Raw, TEXT_BYTES_MAX, invalid, storable};
 use super::past::{self, Response};
 use super::saving;
@@ -70,7 +70,7 @@ impl Channel for ChatRoom {
     /// Replies `{last_id, epoch, gap?, gaps?}`; the messages follow one by one as `new_message`.
     async fn join(&mut self, context: &mut Context, payload: Payload) -> JoinResult {
         let served = &self.served;
-        let position = admission::admit(context, &payload, served, Guests::Declared).await?;
+        let position = admission::admit(context, &payload, served).await?;
         if !storable(served.name(context.topic())) {
             return Err(invalid("topic", "must not contain NUL"));
         }

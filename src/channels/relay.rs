@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::admission::{self, Guests};
+use super::admission;
 use super::fields::invalid;
 use super::saving;
 use super::served::Served;
@@ -25,7 +25,7 @@ impl Relay {
 impl Channel for Relay {
     /// Replies `{}`; never asks the store, but for a token's player.
     async fn join(&mut self, context: &mut Context, payload: Payload) -> JoinResult {
-        admission::admit(context, &payload, &self.served, Guests::Declared).await?;
+        admission::admit(context, &payload, &self.served).await?;
         admission::appear(context, &self.served, &[]).await?;
         Ok(Payload::EMPTY)
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::admission::{self, Guests};
+use super::admission;
 use super::fields::{self, Faults, Raw, refusal, storable};
 use super::past::{self, Response};
 use super::saving;
@@ -67,7 +67,7 @@ impl Channel for Score {
     /// Replies `{game_id, scores, last_id, epoch, gap?, gaps?}`.
     async fn join(&mut self, context: &mut Context, payload: Payload) -> JoinResult {
         let served = &self.served;
-        let position = admission::admit(context, &payload, served, Guests::Declared).await?;
+        let position = admission::admit(context, &payload, served).await?;
         let game_id = self.find_game(context).await?;
         let history = past::recall(context, position, served).await?;
         admission::appear(context, served, &[]).await?;

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::admission::{self, Guests};
+use super::admission;
 use super::fields::refusal;
 use super::saving;
 use super::served::Served;
@@ -26,8 +26,9 @@ impl Channel for User {
     /// Replies `{}` to the player that the topic names.
     async fn join(&mut self, context: &mut Context, payload: Payload) -> JoinResult {
         let served = &self.served;
-        admission::admit(context, &payload, served, Guests::Never).await?;
+        admission::admit(context, &payload, served).await?;
         let named = served.name(context.topic());
+        // A guest is nobody's player, whatever the declaration says.
         if context.player().is_none_or(|player| player.id != named) {
             return Err(refusal("unauthorized"));
         }

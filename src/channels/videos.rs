@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::admission::{self, Guests};
+use super::admission;
 use super::fields::{self, Faults, Raw, TEXT_BYTES_MAX, refusal};
 use super::past::{self, Response};
 use super::saving;
@@ -63,14 +63,14 @@ impl Videos {
 /// Reads a video's id in its one spelling, so that a video has one topic: `7`, never `07` or `+7`.
 fn video_id(text: &str) -> Option<i64> {
     let id = text.parse::<i64>().ok()?;
-    (id >= 0).then_some(id)
+    (id >= 0 && id.to_string() == text).then_some(id)
 }
 
 impl Channel for Videos {
     /// Replies `{annotations, last_id, epoch, gap?, gaps?}`.
     async fn join(&mut self, context: &mut Context, payload: Payload) -> JoinResult {
         let served = &self.served;
-        let position = admission::admit(context, &payload, served, Guests::Declared).await?;
+        let position = admission::admit(context, &payload, served).await?;
         let video_id = self.find_video(context).await?;
         let history = past::recall(context, position, served).await?;
         admission::appear(context, served, &[]).await?;

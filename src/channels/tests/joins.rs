@@ -9,7 +9,7 @@ use crate::protocol::Payload;
 
 const INTEGER: &str = "must be an integer from 0 to 9007199254740991";
 
-fn refused(joined: &channels::tests::stage::Joined, expected: &str) {
+fn refused(joined: &Joined, expected: &str) {
     assert_eq!(joined.result, Err(expected.to_owned()));
     assert_eq!(joined.effects, [""; 0], "a refused join has no effects");
     let tracked = joined.place_log();

@@ -7,4 +7,4 @@ mod joins;
 mod stage;
 
 use super::{Declaration, Defaults, Kind};
-use stage::{Stage, ada, declared, guest, message, stage};
+use stage::{Joined, Stage, declared, message, stage};

@@ -196,7 +196,7 @@ pub(super) fn declared(topic: &str, kind: Kind, change: impl Fn(&mut Declaration
 }
 
 /// Ada, player 42, with a token that gave no name.
-pub(super) fn ada() -> Accepted {
+fn ada() -> Accepted {
     Accepted {
         player: Some(player("42", "ada")),
         ..Accepted::default()
@@ -204,7 +204,7 @@ pub(super) fn ada() -> Accepted {
 }
 
 /// A client without a player.
-pub(super) fn guest() -> Accepted {
+fn guest() -> Accepted {
     Accepted::default()
 }
 
