@@ -2,9 +2,20 @@
 //!
 //! A store gives each record its place in its topic; it never broadcasts.
 
+mod config;
+mod migrations;
+mod postgres;
+mod row;
+mod sqlite;
+
 use std::fmt;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+
+pub use config::{Config, NotSynchronousCommit, SynchronousCommit};
+pub use postgres::Postgres;
+pub use sqlite::Sqlite;
 
 use crate::channel::{Author, Epoch, NewRecord, Record};
 use crate::protocol::Topic;
@@ -209,4 +220,25 @@ pub trait Store: Send + Sync + 'static {
         id: &'a str,
         rating: i64,
     ) -> BoxFuture<'a, Result<Option<Player>, StoreError>>;
+}
+
+/// Opens the store that `config.url` names.
+///
+/// An SQLite file is opened (and made) now. Postgres is not connected to before the first call, so that a
+/// node can start while its database is away. Call this, and the store, on a runtime that outlives
+/// the store's connections.
+///
+/// # Errors
+/// [`StoreError::Refused`] for an address that no store understands, [`StoreError::Unavailable`] for a file that
+/// can't be opened; each is one line, without any password.
+pub async fn open(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
+    let url = config.url.as_str();
+    match url.split_once(':') {
+        Some(("sqlite", place)) => Ok(Arc::new(Sqlite::open(place, config).await?)),
+        Some(("postgres" | "postgresql", _)) => Ok(Arc::new(Postgres::open(config)?)),
+        // The address isn't repeated: it may hold a password.
+        Some(_) | None => Err(StoreError::Refused(String::from(
+            "the database url must start with sqlite: or postgres://",
+        ))),
+    }
 }
