@@ -7,6 +7,7 @@ mod migrations;
 mod postgres;
 mod row;
 mod sqlite;
+mod writer;
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use futures_util::future::BoxFuture;
 pub use config::{Config, NotSynchronousCommit, SynchronousCommit};
 pub use postgres::Postgres;
 pub use sqlite::Sqlite;
+pub use writer::{Completion, Full, Lane, Metrics, Outcome, Writer};
 
 use crate::channel::{Author, Epoch, NewRecord, Record};
 use crate::protocol::Topic;

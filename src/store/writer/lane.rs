@@ -1,0 +1,130 @@
+//! One lane: takes what has queued, stores it, answers it, and takes again.
+//!
+//! It never has two batches under way, which is what keeps each topic's order.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::queue::{Batch, Queue};
+use super::{Metrics, Outcome};
+use crate::backoff::Backoff;
+use crate::channel::NewRecord;
+use crate::clock;
+use crate::store::{self, Appended, Config, Store, StoreError};
+
+/// The delay before the second attempt at a batch; it doubles up to `retry_max`.
+const RETRY_FIRST: Duration = Duration::from_millis(20);
+
+/// A lane of the writer; whoever made the writer runs it.
+///
+/// Dropping a lane closes it and answers all that it holds with [`Outcome::Abandoned`].
+pub struct Lane {
+    store: Arc<dyn Store>,
+    queue: Arc<Queue>,
+    batch_records: usize,
+    batch_bytes: usize,
+    retry_max: Duration,
+    metrics: Metrics,
+}
+
+impl Lane {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        queue: Arc<Queue>,
+        config: &Config,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            store,
+            queue,
+            batch_records: config.batch_records.max(1),
+            batch_bytes: config.batch_bytes,
+            retry_max: config.retry_max,
+            metrics,
+        }
+    }
+
+    /// Stores records until the writer is closed and the lane is empty.
+    ///
+    /// Idle, it stores a record at once; busy, it takes all that came during the last commit.
+    ///
+    /// # Cancel safety
+    /// Dropped early, every record without an answer is abandoned; a batch under way may be stored all the same.
+    pub async fn run(self) {
+        while let Some(batch) = self.queue.take(self.batch_records, self.batch_bytes).await {
+            self.store_all(batch).await;
+        }
+    }
+
+    /// Stores a batch; halves it around records that the store refuses, until those are alone.
+    async fn store_all(&self, batch: Batch) {
+        // The last one is the next one, so that earlier records are always stored and answered first. Each
+        // split adds one, so this holds at most log2(batch_records) + 1 parts.
+        let mut parts = vec![batch];
+        while let Some(mut part) = parts.pop() {
+            match self.store_once(&part.records).await {
+                Ok(stored) => answer(part, stored),
+                Err(reason) => match part.split() {
+                    Some(rest) => parts.extend([rest, part]),
+                    None => self.refuse(part, &reason),
+                },
+            }
+        }
+    }
+
+    /// Tries until the store answers; an error is the store's reason to refuse the records for good.
+    async fn store_once(&self, records: &[NewRecord]) -> Result<store::Batch, String> {
+        let mut backoff = Backoff::new(RETRY_FIRST, self.retry_max);
+        loop {
+            let begun = clock::now();
+            match self.store.append(records).await {
+                Ok(stored) => {
+                    self.metrics
+                        .commit_seconds
+                        .observe(begun.elapsed().as_secs_f64());
+                    self.metrics.batch_records.observe(records.len() as f64);
+                    return Ok(stored);
+                }
+                Err(StoreError::Refused(reason)) => return Err(reason),
+                Err(StoreError::Unavailable(reason)) => {
+                    self.metrics.retries.inc();
+                    let delay = backoff.next_delay();
+                    tracing::warn!(%reason, records = records.len(), ?delay, "batch not stored, will retry");
+                    tokio::time::sleep(delay).await;
+                }
+            }
+        }
+    }
+
+    fn refuse(&self, part: Batch, reason: &str) {
+        tracing::warn!(%reason, "record refused by the store");
+        for answer in part.answers {
+            self.metrics.refused.inc();
+            answer.give(Outcome::Refused(reason.to_owned()));
+        }
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.queue.abandon();
+    }
+}
+
+/// Gives each record of a stored batch its outcome, in order.
+fn answer(part: Batch, stored: store::Batch) {
+    debug_assert_eq!(part.answers.len(), stored.answers.len());
+    let epochs: HashMap<_, _> = stored.epochs.into_iter().collect();
+    for ((record, answer), appended) in part.records.iter().zip(part.answers).zip(stored.answers) {
+        // The store names the epoch of each topic of the batch.
+        let epoch = epochs.get(&record.topic).cloned().unwrap_or_default();
+        answer.give(match appended {
+            Appended::Stored { id } => Outcome::Stored { id, epoch },
+            // An earlier attempt at this very record was stored and only its answer was lost. Nobody was told
+            // about it yet, so to the submitter it is stored now.
+            Appended::Known { id, uid } if uid == record.uid => Outcome::Stored { id, epoch },
+            Appended::Known { id, uid } => Outcome::Known { id, uid, epoch },
+        });
+    }
+}
