@@ -32,9 +32,9 @@ auto_create = true
 spread = "1s"
 "#;
 
-fn node(redis: &Redis, postgres: &Postgres) -> Node {
+fn node(redis: &Redis, database: &str) -> Node {
     let setup = Setup::new().config(CHANNELS).secret(SECRET);
-    setup.redis(&redis.url()).database(&postgres.url()).start()
+    setup.redis(&redis.url()).database(database).start()
 }
 
 fn player(id: &str, name: &str) -> Player {
@@ -48,8 +48,9 @@ fn player(id: &str, name: &str) -> Player {
 #[test]
 fn what_is_saved_on_one_node_is_heard_and_resumed_on_the_other() {
     let (redis, postgres) = (Redis::start(), Postgres::start());
-    let mut first = node(&redis, &postgres);
-    let mut second = node(&redis, &postgres);
+    let database = postgres.create_database();
+    let mut first = node(&redis, &database);
+    let mut second = node(&redis, &database);
     let journey = Journey::travel(
         &first.socket_url(),
         &second.socket_url(),
@@ -58,7 +59,7 @@ fn what_is_saved_on_one_node_is_heard_and_resumed_on_the_other() {
     );
     let runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = { runtime }.enable_all().build().expect("a runtime");
-    runtime.block_on(rows(&postgres.url(), &journey));
+    runtime.block_on(rows(&database, &journey));
     for node in [&mut first, &mut second] {
         assert_eq!(
             node.end("INT", Duration::from_secs(30)),

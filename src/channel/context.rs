@@ -171,7 +171,7 @@ impl Context {
     pub fn save(&mut self, record: NewRecord, persist: Persist) {
         let to = Some(self.reply_to());
         self.ask(Effect::Save {
-            record,
+            record: Box::new(record),
             persist,
             to,
         });

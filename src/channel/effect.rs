@@ -79,7 +79,7 @@ pub enum Effect {
     /// Store a record, broadcast it, and answer `{id, uid}`.
     Save {
         /// What to store.
-        record: NewRecord,
+        record: Box<NewRecord>,
         /// Broadcast after the commit, or at once.
         persist: Persist,
         /// Which message to answer.

@@ -63,8 +63,9 @@ async fn start(settings: &Settings) -> Result<Running, Failure> {
     let verifier =
         Verifier::new(&settings.auth).map_err(|error| Failure::new("the secret", error))?;
     let verifier = Arc::new(verifier);
-    let ports = Arc::new(make_ports(settings, &limits, &store, &hub, &verifier));
-    let shared = SharedPorts(ports.clone());
+    let shared = SharedPorts::new(Arc::new(make_ports(
+        settings, &limits, &store, &hub, &verifier,
+    )));
     tokio::spawn(driver.run(hub.clone()));
     tokio::spawn(hub.clone().run_subscriptions());
     tokio::spawn(hub.clone().run_repairs(Arc::new(shared.clone())));
@@ -74,7 +75,7 @@ async fn start(settings: &Settings) -> Result<Running, Failure> {
         writer: Arc::new(writer),
         ports: Arc::new(shared.clone()),
         served: vec![Arc::new(serve_socket(
-            settings, &limits, ports, shared, &registry,
+            settings, &limits, shared, &registry,
         )?)],
         admission: Arc::new(Admission::new(
             limits.connections,
@@ -84,7 +85,7 @@ async fn start(settings: &Settings) -> Result<Running, Failure> {
             .map_err(|error| Failure::new("metrics", error))?,
         pages: pages(
             settings.anonymous == Anonymous::Allow || settings.development,
-            settings.development.then(|| DevTokens(verifier)),
+            settings.development.then_some(DevTokens(verifier)),
         ),
         beats: (0..workers).map(|_| AtomicI64::new(started_at)).collect(),
     });
@@ -211,7 +212,6 @@ fn make_ports(
 fn serve_socket(
     settings: &Settings,
     limits: &Arc<Limits>,
-    ports: Arc<StorePorts>,
     shared: SharedPorts,
     registry: &prometheus::Registry,
 ) -> Result<Served, Failure> {
@@ -224,7 +224,7 @@ fn serve_socket(
     let metrics =
         socket::Metrics::register(registry).map_err(|error| Failure::new("metrics", error))?;
     let door = Door {
-        ports,
+        ports: shared.clone(),
         anonymous: settings.anonymous,
     };
     let mut mount = Mount::new("/socket", router.clone(), Arc::new(door), limits.clone());

@@ -2,19 +2,17 @@
 //!
 //! A token that is given must be good; without one a client is a guest, where guests are allowed.
 
-use std::sync::Arc;
-
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::ports::StorePorts;
-use crate::channel::{Accepted, AuthError, ConnectInfo, Params};
+use super::ports::SharedPorts;
+use crate::channel::{Accepted, AuthError, ConnectInfo, Params, Ports};
 use crate::config::Anonymous;
 use crate::transport::{Connect, Denied};
 
 /// The connect hook.
 pub(super) struct Door {
-    pub(super) ports: Arc<StorePorts>,
+    pub(super) ports: SharedPorts,
     pub(super) anonymous: Anonymous,
 }
 
@@ -47,13 +45,16 @@ impl Door {
             AuthError::Unauthorized => Denied::forbidden(),
             AuthError::Unavailable => Denied::unavailable(),
         };
-        let identity = self.ports.verify(token).map_err(denied)?;
-        let player = self.ports.player(&identity).await.map_err(denied)?;
+        let found = self
+            .ports
+            .authenticate(token.to_owned())
+            .await
+            .map_err(denied)?;
         Ok(Accepted {
-            socket_id: Some(format!("user:{}", player.id)),
-            player: Some(player),
-            name: identity.name,
-            expires_at: identity.expires_at,
+            socket_id: Some(format!("user:{}", found.player.id)),
+            player: Some(found.player),
+            name: found.name,
+            expires_at: found.expires_at,
         })
     }
 }

@@ -9,13 +9,13 @@ use futures_util::future::BoxFuture;
 
 use crate::auth::{Identity, Verifier};
 use crate::channel::{
-    AuthError, Authenticated, Epoch, Game, Gap, History, Pattern, Persist, Player, Ports, Position,
+    AuthError, Authenticated, Game, Gap, History, Pattern, Persist, Player, Ports, Position,
     Record, Unavailable, Video,
 };
 use crate::clock;
 use crate::protocol::Topic;
-use crate::pubsub::{Observed, PubSub, RecordSource};
-use crate::store::{Range, Slice, Store, StoreError};
+use crate::pubsub::{End, Found, Observed, PubSub, RecordSource};
+use crate::store::{Head, Range, Slice, Store, StoreError};
 
 /// Times that a stale look at the store is repeated; a fresh one follows it at once.
 const LOOKS_MAX: usize = 5;
@@ -218,9 +218,32 @@ fn keep_since(slice: &mut Slice, uid: uuid::Uuid) {
         .retain(|record| record.record.inserted_at >= at - OVERLAP_US);
 }
 
-/// The shared form, so that answers outlive the borrow of a call.
+/// The shared form, answered on the control runtime whichever thread asks: the store's connections live there.
 #[derive(Clone)]
-pub(super) struct SharedPorts(pub(super) Arc<StorePorts>);
+pub(super) struct SharedPorts {
+    ports: Arc<StorePorts>,
+    control: tokio::runtime::Handle,
+}
+
+impl SharedPorts {
+    /// Answers on the runtime that this is called on.
+    pub(super) fn new(ports: Arc<StorePorts>) -> Self {
+        Self {
+            ports,
+            control: tokio::runtime::Handle::current(),
+        }
+    }
+
+    /// Runs work on the control runtime; `lost` is the answer when that is shutting down.
+    fn ask<T, W>(&self, lost: T, work: impl FnOnce(Arc<StorePorts>) -> W) -> BoxFuture<'static, T>
+    where
+        T: Send + 'static,
+        W: Future<Output = T> + Send + 'static,
+    {
+        let asked = self.control.spawn(work(self.ports.clone()));
+        async move { asked.await.unwrap_or(lost) }.boxed()
+    }
+}
 
 impl Ports for SharedPorts {
     fn history(
@@ -229,8 +252,9 @@ impl Ports for SharedPorts {
         position: Position,
         recent: usize,
     ) -> BoxFuture<'static, Result<History, Unavailable>> {
-        let ports = self.0.clone();
-        async move { ports.history_of(topic, position, recent).await }.boxed()
+        self.ask(Err(Unavailable), move |ports| async move {
+            ports.history_of(topic, position, recent).await
+        })
     }
 
     fn game(
@@ -238,8 +262,9 @@ impl Ports for SharedPorts {
         slug: String,
         create: bool,
     ) -> BoxFuture<'static, Result<Option<Game>, Unavailable>> {
-        let store = self.0.store.clone();
-        async move { found(store.game(&slug, create).await) }.boxed()
+        self.ask(Err(Unavailable), move |ports| async move {
+            found(ports.store.game(&slug, create).await)
+        })
     }
 
     fn video(
@@ -247,13 +272,13 @@ impl Ports for SharedPorts {
         id: i64,
         create: bool,
     ) -> BoxFuture<'static, Result<Option<Video>, Unavailable>> {
-        let store = self.0.store.clone();
-        async move { found(store.video(id, create).await) }.boxed()
+        self.ask(Err(Unavailable), move |ports| async move {
+            found(ports.store.video(id, create).await)
+        })
     }
 
     fn authenticate(&self, token: String) -> BoxFuture<'static, Result<Authenticated, AuthError>> {
-        let ports = self.0.clone();
-        async move {
+        self.ask(Err(AuthError::Unavailable), move |ports| async move {
             let identity = ports.verify(&token)?;
             let player = ports.player(&identity).await?;
             Ok(Authenticated {
@@ -261,8 +286,7 @@ impl Ports for SharedPorts {
                 expires_at: identity.expires_at,
                 name: identity.name,
             })
-        }
-        .boxed()
+        })
     }
 }
 
@@ -285,27 +309,35 @@ impl RecordSource for SharedPorts {
         from: u64,
         to: u64,
         count: usize,
-    ) -> BoxFuture<'static, Result<(Vec<Record>, u64, Epoch), Unavailable>> {
-        let store = self.0.store.clone();
-        async move {
-            let slice = store.read(&topic, Range::Between { from, to, count }).await;
+    ) -> BoxFuture<'static, Result<Found, Unavailable>> {
+        self.ask(Err(Unavailable), move |ports| async move {
+            let slice = ports
+                .store
+                .read(&topic, Range::Between { from, to, count })
+                .await;
             let slice = slice.map_err(|_| Unavailable)?;
-            Ok((slice.records, slice.head.last_id, slice.head.epoch))
-        }
-        .boxed()
+            Ok(Found {
+                records: slice.records,
+                end: end(slice.head),
+            })
+        })
     }
 
     fn heads(
         &self,
         topics: Vec<Topic>,
-    ) -> BoxFuture<'static, Result<Vec<Option<(u64, Epoch)>>, Unavailable>> {
-        let store = self.0.store.clone();
-        async move {
-            let heads = store.heads(&topics).await.map_err(|_| Unavailable)?;
-            let pair = |head: crate::store::Head| (head.last_id, head.epoch);
-            Ok(heads.into_iter().map(|head| head.map(pair)).collect())
-        }
-        .boxed()
+    ) -> BoxFuture<'static, Result<Vec<Option<End>>, Unavailable>> {
+        self.ask(Err(Unavailable), move |ports| async move {
+            let heads = ports.store.heads(&topics).await.map_err(|_| Unavailable)?;
+            Ok(heads.into_iter().map(|head| head.map(end)).collect())
+        })
+    }
+}
+
+fn end(head: Head) -> End {
+    End {
+        last_id: head.last_id,
+        epoch: head.epoch,
     }
 }
 

@@ -12,4 +12,4 @@ pub use hub::{Metrics, PubSub, RecordLetter};
 pub use interest::WORKERS_MAX;
 pub use mailbox::{Deliver, Entry, Mailbox, Missed, SocketId};
 pub use order::{Hole, Observed, TopicOrder};
-pub use repair::RecordSource;
+pub use repair::{End, Found, RecordSource};

@@ -27,6 +27,24 @@ const READ_MAX: usize = 500;
 /// Topics compared in one query.
 const COMPARE_MAX: usize = 1_000;
 
+/// Where a topic ends in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// The newest id.
+    pub last_id: u64,
+    /// The topic's epoch.
+    pub epoch: Epoch,
+}
+
+/// Records that were found, and where the topic ends in the same snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The records, oldest first.
+    pub records: Vec<Record>,
+    /// The topic's end.
+    pub end: End,
+}
+
 /// Where missing records are read from.
 pub trait RecordSource: Send + Sync {
     /// Reads the records with ids from `from` to `to`, at most `count`, oldest first, and the head
@@ -37,13 +55,13 @@ pub trait RecordSource: Send + Sync {
         from: u64,
         to: u64,
         count: usize,
-    ) -> BoxFuture<'static, Result<(Vec<Record>, u64, Epoch), Unavailable>>;
+    ) -> BoxFuture<'static, Result<Found, Unavailable>>;
 
     /// Reads the last id and epoch of each topic, in order; `None` for one without a row.
     fn heads(
         &self,
         topics: Vec<Topic>,
-    ) -> BoxFuture<'static, Result<Vec<Option<(u64, Epoch)>>, Unavailable>>;
+    ) -> BoxFuture<'static, Result<Vec<Option<End>>, Unavailable>>;
 }
 
 impl PubSub {
@@ -90,7 +108,7 @@ impl PubSub {
                 return;
             };
             for (topic, head) in batch.iter().zip(heads) {
-                if let Some((last_id, epoch)) = head {
+                if let Some(End { last_id, epoch }) = head {
                     self.observe_active(topic, last_id, &epoch);
                 }
             }
@@ -104,7 +122,7 @@ impl PubSub {
                 .between(topic.clone(), hole.from, hole.to, READ_MAX)
                 .await
             {
-                Ok((records, last_id, epoch)) => self.fill(&topic, hole, records, last_id, epoch),
+                Ok(found) => self.fill(&topic, hole, found),
                 Err(Unavailable) => left = true,
             }
         }
@@ -113,7 +131,8 @@ impl PubSub {
         }
     }
 
-    fn fill(&self, topic: &Topic, hole: Hole, records: Vec<Record>, last_id: u64, epoch: Epoch) {
+    fn fill(&self, topic: &Topic, hole: Hole, found: Found) {
+        let Found { records, end } = found;
         let full = records.len() == READ_MAX;
         let mut next = hole.from;
         for record in records {
@@ -127,7 +146,7 @@ impl PubSub {
                 RecordLetter {
                     topic: topic.clone(),
                     id,
-                    epoch: epoch.clone(),
+                    epoch: end.epoch.clone(),
                     event: record.event().to_owned(),
                     payload: record.payload(),
                     accepted_at: record.record.inserted_at,
@@ -136,7 +155,7 @@ impl PubSub {
             );
         }
         // Ids up to the head that the store did not give are gone for good.
-        let to = hole.to.min(last_id);
+        let to = hole.to.min(end.last_id);
         if !full && next <= to {
             self.give_up(topic, next, to);
         }

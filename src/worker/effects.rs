@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::connection::Connection;
-use super::{Worker, pump};
+use super::{Intercepted, Worker, pump};
 use crate::broker::Letter;
 use crate::channel::{Audience, Effect, NewRecord, PendingTurn, Persist, Record, ReplyTo, TurnEnd};
 use crate::clock;
@@ -55,7 +55,12 @@ pub(super) fn perform_intercepted(worker: &Rc<Worker>) {
     }
     loop {
         let next = worker.intercepted.borrow_mut().pop_front();
-        let Some((connection, channel, fastlane)) = next else {
+        let Some(Intercepted {
+            connection,
+            channel,
+            fastlane,
+        }) = next
+        else {
             return;
         };
         worker.drive(&connection, |socket, out| {
@@ -125,8 +130,11 @@ fn go_live(
     let Some(key) = member.key.get() else { return };
     for deliver in worker.table.go_live(&member.topic, key, intercepts) {
         if intercepts.contains(&deliver.fastlane.broadcast().event.as_str()) {
-            let intercepted = (connection.clone(), channel, deliver.fastlane);
-            worker.intercepted.borrow_mut().push_back(intercepted);
+            worker.intercepted.borrow_mut().push_back(Intercepted {
+                connection: connection.clone(),
+                channel,
+                fastlane: deliver.fastlane,
+            });
         } else if let Some(frame) = deliver.fastlane.frame(connection.serializer) {
             worker.node.metrics.deliveries.inc();
             worker.send(connection, frame.bytes().clone());
@@ -179,7 +187,7 @@ fn perform_effect(
                 channel,
                 to,
             });
-            save(worker, connection, record, persist, route);
+            save(worker, connection, *record, persist, route);
         }
         Effect::After { delay, info } => {
             let (worker, connection) = (worker.clone(), Rc::downgrade(connection));

@@ -97,6 +97,13 @@ struct Unwritten {
     remote: bool,
 }
 
+/// A broadcast on its way through a channel that intercepts it.
+struct Intercepted {
+    connection: Rc<Connection>,
+    channel: ChannelId,
+    fastlane: Arc<Fastlane>,
+}
+
 /// One worker.
 pub struct Worker {
     index: usize,
@@ -110,7 +117,7 @@ pub struct Worker {
     unwritten: RefCell<Vec<Unwritten>>,
     writer_waker: RefCell<Option<Waker>>,
     /// Intercepted broadcasts that wait for the current outputs to be performed.
-    intercepted: RefCell<VecDeque<(Rc<Connection>, ChannelId, Arc<Fastlane>)>>,
+    intercepted: RefCell<VecDeque<Intercepted>>,
     performing: Cell<bool>,
     accepting: Cell<bool>,
     accept_waker: RefCell<Option<Waker>>,

@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 
 use super::connection::Connection;
 use super::effects;
-use super::{Unwritten, Worker};
+use super::{Intercepted, Unwritten, Worker};
 use crate::backoff;
 use crate::clock;
 use crate::protocol::{Broadcast, CloseReason, Fastlane, Payload, Topic, events};
@@ -107,11 +107,11 @@ pub(super) fn fan_out(
         worker.close_slow(&connection);
     }
     for (connection, channel) in result.intercepted {
-        let fastlane = deliver.fastlane.clone();
-        worker
-            .intercepted
-            .borrow_mut()
-            .push_back((connection, channel, fastlane));
+        worker.intercepted.borrow_mut().push_back(Intercepted {
+            connection,
+            channel,
+            fastlane: deliver.fastlane.clone(),
+        });
     }
     effects::perform_intercepted(worker);
 }

@@ -147,12 +147,6 @@ impl Table {
         empty
     }
 
-    /// Counts the subscribers of a topic.
-    pub(super) fn count(&self, topic: &Topic) -> usize {
-        let groups = self.groups.borrow();
-        groups.get(topic).map_or(0, |group| group.subscribers.len())
-    }
-
     /// Appends a delivery to the outbox of each subscriber; `touch` is told of each outbox.
     pub(super) fn fan_out(
         &self,
