@@ -45,10 +45,13 @@ impl Served {
     /// Returns the name within the topic: the slug, room, video id or player id.
     ///
     /// It is what follows the last `:` of the pattern, so that `score:*` and `score:open*` find the same
-    /// game for a topic; the whole topic when the pattern has none.
+    /// game for a topic; of a pattern without one, what follows the prefix, or the exact topic.
     pub(super) fn name<'a>(&self, topic: &'a Topic) -> &'a str {
-        let (Pattern::Exact(fixed) | Pattern::Prefix(fixed)) = &self.pattern;
-        let start = fixed.rfind(':').map_or(0, |at| at + 1);
+        let (fixed, otherwise) = match &self.pattern {
+            Pattern::Exact(name) => (name, 0),
+            Pattern::Prefix(prefix) => (prefix, prefix.len()),
+        };
+        let start = fixed.rfind(':').map_or(otherwise, |at| at + 1);
         topic.as_str().get(start..).unwrap_or_default()
     }
 
