@@ -128,11 +128,18 @@ impl Socket {
         entry.phase = Phase::Joined;
         let (channel, intercepts) = (entry.id, entry.runner.intercepts());
         self.answer_join(at, reference, &Reply::ok(response), out);
-        self.flush_at(at, out);
-        out.push(Output::Live {
+        let mut asked = Vec::new();
+        self.flush_at(at, &mut asked);
+        // What was pushed comes before what was live during the join; the join's own broadcasts after it.
+        let pushed = asked
+            .iter()
+            .position(|output| matches!(output, Output::Perform { .. }));
+        let live = Output::Live {
             channel,
             intercepts,
-        });
+        };
+        asked.insert(pushed.unwrap_or(asked.len()), live);
+        out.append(&mut asked);
         self.take_waiting(channel, out);
     }
 
