@@ -9,6 +9,7 @@ use super::machine::{Output, Socket};
 use crate::channel::{
     Answer, Call, Effect, Farewell, Finished, JoinResult, Outcome, Started, TurnEnd,
 };
+use crate::clock;
 use crate::protocol::{Ending, Outgoing, Payload, Ref, Reply, Topic};
 
 impl Socket {
@@ -51,6 +52,7 @@ impl Socket {
     ) {
         let join = matches!(call, Call::Join(_));
         let channel = self.entries[at].id;
+        self.entries[at].called = Some((call.name(), clock::now()));
         match self.entries[at].runner.start(call, reference) {
             Some(Started::Ended(end)) => self.turn_ended(at, end, out),
             Some(Started::Waits(turn)) => {
@@ -67,6 +69,12 @@ impl Socket {
 
     fn turn_ended(&mut self, at: usize, end: TurnEnd, out: &mut Vec<Output>) {
         let joining = matches!(self.entries[at].phase, Phase::Joining { .. });
+        if let Some((callback, start)) = self.entries[at].called.take() {
+            let labels = [self.entries[at].kind, callback];
+            let took = clock::now().saturating_duration_since(start);
+            let seconds = self.around.metrics.callbacks.with_label_values(&labels);
+            seconds.observe(took.as_secs_f64());
+        }
         match end {
             TurnEnd::Finished(Finished { seat, answer }) => {
                 // The reply to a deferred call needs the reference that the context still has.
