@@ -30,6 +30,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("players.auto_create", "false"),
     ("transport.origins", "off"),
     ("broker.prefix", "other:"),
+    ("broker.ca_file", "ca.pem"),
     ("store.synchronous_commit", "off"),
 ];
 

@@ -44,14 +44,14 @@ impl Served {
 
     /// Returns the name within the topic: the slug, room, video id or player id.
     ///
-    /// It is what follows the last `:` of the pattern, so that `score:*` and `score:open*` find the same
-    /// game for a topic; of a pattern without one, what follows the prefix, or the exact topic.
+    /// It is what follows the last `:` of a prefix, so that `score:*` and `score:open*` find the same game
+    /// for a topic, and the first `:` of an exact topic; without one, what follows the prefix, or the topic.
     pub(super) fn name<'a>(&self, topic: &'a Topic) -> &'a str {
-        let (fixed, otherwise) = match &self.pattern {
-            Pattern::Exact(name) => (name, 0),
-            Pattern::Prefix(prefix) => (prefix, prefix.len()),
+        let (colon, otherwise) = match &self.pattern {
+            Pattern::Exact(name) => (name.find(':'), 0),
+            Pattern::Prefix(prefix) => (prefix.rfind(':'), prefix.len()),
         };
-        let start = fixed.rfind(':').map_or(otherwise, |at| at + 1);
+        let start = colon.map_or(otherwise, |at| at + 1);
         topic.as_str().get(start..).unwrap_or_default()
     }
 

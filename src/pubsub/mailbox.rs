@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use futures_util::task::AtomicWaker;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
+use tokio::sync::mpsc;
 
 use crate::channel::{Player, ReplyTo};
 use crate::clock::UnixMicros;
@@ -65,6 +66,13 @@ pub enum Entry {
     },
     /// A player's row changed: replace the sockets' copies.
     Player(Arc<Player>),
+    /// Count the live subscribers of a topic.
+    Count {
+        /// The topic.
+        topic: Topic,
+        /// Where the number goes.
+        answer: mpsc::Sender<usize>,
+    },
     /// Stop accepting connections.
     StopAccepting,
     /// Close up to so many sockets, chosen at random.
@@ -133,6 +141,7 @@ impl Mailbox {
             Entry::Reply { .. }
             | Entry::Disconnect { .. }
             | Entry::Player(_)
+            | Entry::Count { .. }
             | Entry::StopAccepting
             | Entry::CloseSome { .. } => inner.entries.push_back(entry),
         }

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::channel::{Call, Info, JoinResult, Runner};
 use crate::protocol::{Fastlane, Message, Ref, Topic};
@@ -63,6 +64,8 @@ pub(super) struct Entry {
     pub(super) phase: Phase,
     pub(super) runner: Runner,
     pub(super) waiting: VecDeque<Waiting>,
+    /// The callback under way and when it was called.
+    pub(super) called: Option<(&'static str, Instant)>,
     /// The end of the channel that this join replaced, to be sent behind its own reply.
     pub(super) replaced: Option<JoinRefs>,
 }

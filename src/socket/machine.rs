@@ -1,6 +1,6 @@
 //! One client connection as a state machine: frames and ends of turns in, outputs out.
 //!
-//! It does no I/O, spawns nothing and reads no clock. Rows are those of the protocol's dispatch table.
+//! It does no I/O, spawns nothing, and reads the clock only to time callbacks. Rows are those of the protocol's dispatch table.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -247,6 +247,7 @@ impl Socket {
                 context: Box::new(context),
             }),
             waiting: VecDeque::new(),
+            called: None,
             replaced,
         });
         self.joins.push_back(id);
