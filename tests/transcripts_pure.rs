@@ -38,6 +38,10 @@ impl Ports for NoStore {
         Box::pin(ready(Err(Unavailable)))
     }
 
+    fn subscribers(&self, _: Topic) -> BoxFuture<'static, usize> {
+        Box::pin(ready(0))
+    }
+
     fn game(&self, _: String, _: bool) -> BoxFuture<'static, Result<Option<Game>, Unavailable>> {
         Box::pin(ready(Err(Unavailable)))
     }

@@ -80,9 +80,13 @@ fn bytes() -> Payload {
 }
 
 impl Channel for Room {
-    /// Takes `{"gate": name, "refuse": response, "crash": true, "welcome": true, "bye": true}`, or anything.
+    /// Takes anything; of an object `gate`, `refuse`, and the flags `early`, `crash`, `welcome` and `bye`.
     async fn join(&mut self, context: &mut Context, payload: Payload) -> JoinResult {
         let wish = json_of(&payload);
+        if wish["early"] == json!(true) {
+            let subscribed = context.membership().subscribe().await;
+            subscribed.expect("a single node subscribes at once");
+        }
         if !wish["gate"].is_null() {
             self.gates.pass(&wish["gate"]).await;
         }
