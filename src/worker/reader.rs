@@ -37,9 +37,11 @@ pub(super) struct Upgraded {
     pub(super) seat: Seat,
 }
 
-/// Serves a connection until it ends.
-pub(super) async fn serve(worker: Rc<Worker>, upgraded: Upgraded) {
-    let leftover = upgraded.leftover.clone();
+/// Makes the connection, and a task of its own that serves it until it ends.
+///
+/// The task holds nothing of the handshake: an idle socket is to be small.
+pub(super) async fn start(worker: Rc<Worker>, mut upgraded: Upgraded) {
+    let leftover = std::mem::take(&mut upgraded.leftover);
     let config = limits_of(&upgraded.served.mount);
     let connection = open(&worker, upgraded);
     let duplex = Duplex {
@@ -49,8 +51,10 @@ pub(super) async fn serve(worker: Rc<Worker>, upgraded: Upgraded) {
     };
     let mut stream =
         WebSocketStream::from_partially_read(duplex, leftover, Role::Server, Some(config)).await;
-    let code = read(&worker, &connection, &mut stream).await;
-    finish(&worker, &connection, code);
+    tokio::task::spawn_local(async move {
+        let code = read(&worker, &connection, &mut stream).await;
+        finish(&worker, &connection, code);
+    });
 }
 
 fn open(worker: &Rc<Worker>, upgraded: Upgraded) -> Rc<Connection> {
@@ -135,7 +139,8 @@ async fn read(
 
 /// Reads what the peer still sends, so that the kernel does not reset the close frame away.
 async fn discard(duplex: &mut Duplex) {
-    let mut scratch = [0u8; 4096];
+    // On the heap: it is rare, and every connection's task would be that much larger.
+    let mut scratch = vec![0u8; 4096];
     while matches!(duplex.read(&mut scratch).await, Ok(1..)) {}
 }
 
