@@ -19,8 +19,8 @@ pub use context::Context;
 pub(crate) use context::Effects;
 pub use effect::{Audience, Effect, Info, ReplyTo};
 pub use ports::{
-    AFTER_MAX, AuthError, Authenticated, Gap, History, Membership, Ports, Position, TrackError,
-    Unavailable,
+    AFTER_MAX, AuthError, Authenticated, Gap, History, Membership, Past, Ports, Position,
+    TrackError, Unavailable,
 };
 pub use record::{Author, Body, Epoch, NewRecord, Persist, Record};
 pub use router::{Pattern, PatternError, Router};

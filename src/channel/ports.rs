@@ -5,6 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use compact_str::CompactString;
 use futures_util::future::{BoxFuture, LocalBoxFuture};
 
 use super::{Epoch, Game, Player, Record, Video};
@@ -59,11 +60,32 @@ pub struct Gap {
     pub reset: bool,
 }
 
+/// A record of the past, as it is told: its place, its event and its wire payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Past {
+    /// Its place in the topic.
+    pub id: Option<u64>,
+    /// The event that announced it.
+    pub event: CompactString,
+    /// The wire payload.
+    pub payload: Payload,
+}
+
+impl From<&Record> for Past {
+    fn from(record: &Record) -> Self {
+        Self {
+            id: record.id,
+            event: record.event().into(),
+            payload: record.payload(),
+        }
+    }
+}
+
 /// What a join gets of the past.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct History {
     /// The records, oldest first.
-    pub records: Vec<Record>,
+    pub records: Vec<Past>,
     /// The topic's newest id.
     pub last_id: u64,
     /// The topic's epoch.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::fields::{self, Faults, Raw, refusal, storable};
 use super::served::Served;
-use crate::channel::{AuthError, Context, Position, Record};
+use crate::channel::{AuthError, Context, Past, Position};
 use crate::clock;
 use crate::protocol::{Payload, Reply};
 
@@ -86,13 +86,13 @@ pub(super) fn player_name(context: &Context) -> Option<String> {
 pub(super) async fn appear(
     context: &mut Context,
     served: &Served,
-    first: &[Record],
+    first: &[Past],
 ) -> Result<(), Payload> {
     if served.presence {
         track(context).await?;
     }
     for record in first {
-        context.push(record.event(), record.payload());
+        context.push(&record.event, record.payload.clone());
     }
     if served.presence {
         let state = context.membership().presences();

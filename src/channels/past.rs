@@ -2,7 +2,7 @@
 //!
 //! Records are embedded as they are written for the live way, byte for byte.
 
-use crate::channel::{Context, Gap, History, Position, Record};
+use crate::channel::{Context, Gap, History, Past, Position};
 use crate::protocol::{Payload, Reply};
 
 use super::served::Served;
@@ -37,14 +37,14 @@ impl Response {
     }
 
     /// Adds a list of records' payloads.
-    pub(super) fn records(mut self, field: &str, records: &[Record]) -> Self {
+    pub(super) fn records(mut self, field: &str, records: &[Past]) -> Self {
         self.field(field);
         self.0.push('[');
         for (place, record) in records.iter().enumerate() {
             if place > 0 {
                 self.0.push(',');
             }
-            self.0.push_str(&text(&record.payload()));
+            self.0.push_str(&text(&record.payload));
         }
         self.0.push(']');
         self

@@ -214,6 +214,7 @@ fn make_ports(
         persist: settings.channels.iter().filter_map(persist).collect(),
         resume_max: limits.resume_max,
         history_bytes: limits.outbox_bytes / 2,
+        looks: super::ports::FirstLooks::default(),
     }
 }
 

@@ -2,19 +2,21 @@
 //!
 //! It decides what a joining client missed; it delivers nothing.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use hashbrown::HashMap;
+use parking_lot::Mutex;
 
 use crate::auth::{Identity, Verifier};
 use crate::channel::{
-    AuthError, Authenticated, Game, Gap, History, Pattern, Persist, Player, Ports, Position,
-    Record, Unavailable, Video,
+    AuthError, Authenticated, Game, Gap, History, Past, Pattern, Persist, Player, Ports, Position,
+    Unavailable, Video,
 };
 use crate::clock;
 use crate::protocol::Topic;
-use crate::pubsub::{End, Found, Observed, PubSub, RecordSource};
+use crate::pubsub::{self, End, Found, Observed, PubSub, RecordSource};
 use crate::store::{Head, Range, Slice, Store, StoreError};
 
 /// Times that a stale look at the store is repeated; a fresh one follows it at once.
@@ -35,6 +37,7 @@ pub(super) struct StorePorts {
     pub(super) resume_max: usize,
     /// Half of `limits.outbox_bytes`.
     pub(super) history_bytes: usize,
+    pub(super) looks: FirstLooks,
 }
 
 impl StorePorts {
@@ -111,25 +114,99 @@ impl StorePorts {
         })
     }
 
+    /// Answers from memory where it can; else reads the store, once for all that wait for a topic's first look.
     async fn history_of(
         &self,
         topic: Topic,
         position: Position,
         recent: usize,
     ) -> Result<History, Unavailable> {
-        for _ in 0..LOOKS_MAX {
+        if self.persist(&topic) == Persist::Behind {
+            // Such records are broadcast without an id, so their topic has no order to keep.
             let look = self.look(&topic, &position, recent).await?;
-            let head = &look.slice.head;
-            let observed = match self.persist(&topic) {
-                Persist::Before => self.pubsub.observe(&topic, head.last_id, &head.epoch),
-                // Such records are broadcast without an id, so their topic has no order to keep.
-                Persist::Behind => Observed::Fresh,
-            };
-            if observed == Observed::Fresh {
-                return Ok(look.into_history(self.history_bytes));
+            return Ok(look.into_history(self.history_bytes));
+        }
+        if let Some(history) = self.remembered(&topic, &position, recent) {
+            return Ok(history);
+        }
+        let first = !self.pubsub.has_position(&topic);
+        let look = first.then(|| self.looks.of(&topic));
+        let _turn = match &look {
+            Some(look) => Some(look.lock().await),
+            None => None,
+        };
+        if first && let Some(history) = self.remembered(&topic, &position, recent) {
+            return Ok(history);
+        }
+        self.read_history(&topic, &position, recent).await
+    }
+
+    /// What this node's memory of the topic's newest records has for a join.
+    fn remembered(&self, topic: &Topic, position: &Position, recent: usize) -> Option<History> {
+        if position.last_seen_uid.is_some() && position.last_seen_id.is_none() {
+            return None;
+        }
+        let found = self.pubsub.recall(topic, position.last_seen_id, recent)?;
+        let epoch = position.last_seen_epoch.as_ref();
+        // A position of another epoch, or too much to send, is for the store to judge.
+        let bytes: usize = found
+            .records
+            .iter()
+            .map(|record| record.payload.len())
+            .sum();
+        let fits = found.records.len() <= self.resume_max && bytes <= self.history_bytes;
+        let current =
+            position.last_seen_id.is_none() || epoch.is_none_or(|epoch| *epoch == found.epoch);
+        (fits && current).then_some(History {
+            records: found.records,
+            last_id: found.last_id,
+            epoch: found.epoch,
+            gaps: Vec::new(),
+        })
+    }
+
+    async fn read_history(
+        &self,
+        topic: &Topic,
+        position: &Position,
+        recent: usize,
+    ) -> Result<History, Unavailable> {
+        for _ in 0..LOOKS_MAX {
+            let look = self.look(topic, position, recent).await?;
+            let head = look.slice.head.clone();
+            let history = look.into_history(self.history_bytes);
+            let observed = self.pubsub.observe(
+                topic,
+                pubsub::Look {
+                    last_id: head.last_id,
+                    epoch: &head.epoch,
+                    records: &history.records,
+                },
+            );
+            match observed {
+                Observed::Fresh | Observed::Renewed => return Ok(history),
+                Observed::Stale => {}
             }
         }
         Err(Unavailable)
+    }
+}
+
+/// The first looks at topics that are under way, so that a crowd of joins makes one.
+#[derive(Default)]
+pub(super) struct FirstLooks(Mutex<HashMap<Topic, Weak<tokio::sync::Mutex<()>>>>);
+
+impl FirstLooks {
+    /// Returns the turn of a topic; it is forgotten when nobody holds it.
+    fn of(&self, topic: &Topic) -> Arc<tokio::sync::Mutex<()>> {
+        let mut looks = self.0.lock();
+        looks.retain(|_, look| look.strong_count() > 0);
+        if let Some(look) = looks.get(topic).and_then(Weak::upgrade) {
+            return look;
+        }
+        let look = Arc::default();
+        looks.insert(topic.clone(), Arc::downgrade(&look));
+        look
     }
 }
 
@@ -147,7 +224,8 @@ struct Look {
 
 impl Look {
     fn into_history(self, bytes_max: usize) -> History {
-        let Slice { head, mut records } = self.slice;
+        let Slice { head, records } = self.slice;
+        let mut records: Vec<Past> = records.iter().map(Past::from).collect();
         trim(&mut records, bytes_max);
         let gaps = match self.after {
             None => Vec::new(),
@@ -172,13 +250,13 @@ impl Look {
 }
 
 /// Drops the oldest records until the payloads of the rest hold at most `bytes_max`.
-fn trim(records: &mut Vec<Record>, bytes_max: usize) {
+fn trim(records: &mut Vec<Past>, bytes_max: usize) {
     let mut bytes = 0;
     let kept = records
         .iter()
         .rev()
         .take_while(|record| {
-            bytes += record.payload().len();
+            bytes += record.payload.len();
             bytes <= bytes_max
         })
         .count();
@@ -186,7 +264,7 @@ fn trim(records: &mut Vec<Record>, bytes_max: usize) {
 }
 
 /// Returns the ranges above `after`, up to `last_id`, that the records don't cover.
-fn gaps(records: &[Record], after: u64, last_id: u64) -> Vec<Gap> {
+fn gaps(records: &[Past], after: u64, last_id: u64) -> Vec<Gap> {
     let mut gaps = Vec::new();
     let mut next = after + 1;
     for id in records
@@ -338,8 +416,16 @@ impl RecordSource for SharedPorts {
             Ok(heads.into_iter().map(|head| head.map(end)).collect())
         })
     }
+
+    fn renew(&self, topic: Topic, last_id: u64) -> BoxFuture<'static, Result<End, Unavailable>> {
+        self.ask(Err(Unavailable), move |ports| async move {
+            let head = ports.store.renew_epoch(&topic, last_id).await;
+            head.map(end).map_err(|_| Unavailable)
+        })
+    }
 }
 
+/// The end of a topic in the store.
 fn end(head: Head) -> End {
     End {
         last_id: head.last_id,
@@ -350,24 +436,15 @@ fn end(head: Head) -> End {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::{Body, NewRecord};
+    use crate::protocol::Payload;
 
-    fn records(ids: &[u64]) -> Vec<Record> {
-        let record = |id: &u64| Record {
+    fn records(ids: &[u64]) -> Vec<Past> {
+        let past = |id: &u64| Past {
             id: Some(*id),
-            record: NewRecord {
-                topic: "t".try_into().unwrap(),
-                uid: uuid::Uuid::nil(),
-                client_key: None,
-                author: None,
-                inserted_at: 0,
-                body: Body::Custom {
-                    event: "e".into(),
-                    payload: "{\"a\":1}".into(),
-                },
-            },
+            event: "e".into(),
+            payload: Payload::json("{\"a\":1}"),
         };
-        ids.iter().map(record).collect()
+        ids.iter().map(past).collect()
     }
 
     fn ranges(ids: &[u64], after: u64, last_id: u64) -> Vec<(u64, u64)> {

@@ -12,9 +12,9 @@ use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 use tokio::sync::{Notify, mpsc};
 
 use super::interest::{Attached, InterestTable};
-use super::{Deliver, Entry, Mailbox, Observed, TopicOrder};
+use super::{Deliver, Entry, Look, Mailbox, Observed, TopicOrder};
 use crate::broker::{Broker, Letter, Subscribed};
-use crate::channel::Unavailable;
+use crate::channel::{Epoch, Past, Unavailable};
 use crate::clock::{self, UnixMicros};
 use crate::limits::Limits;
 use crate::protocol::{Broadcast, Fastlane, Payload, Topic, events};
@@ -78,6 +78,17 @@ pub struct RecordLetter {
     pub payload: Payload,
     /// When the node accepted it.
     pub accepted_at: UnixMicros,
+}
+
+/// A join's past from this node's memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recalled {
+    /// The records, oldest first.
+    pub records: Vec<Past>,
+    /// The position of this node; what follows is still to be delivered here.
+    pub last_id: u64,
+    /// The topic's epoch.
+    pub epoch: Epoch,
 }
 
 /// A subscription to ask the broker for.
@@ -317,20 +328,42 @@ impl PubSub {
         }
     }
 
-    /// Takes a joining client's look at the store, so that the topic has a position on this node.
-    pub fn observe(&self, topic: &Topic, last_id: u64, epoch: &str) -> Observed {
+    /// Takes a look at the store, so that the topic has a position on this node.
+    pub fn observe(&self, topic: &Topic, look: Look<'_>) -> Observed {
         if self.interest.workers(topic) == 0 {
             return Observed::Fresh;
         }
         let mut orders = self.order_shard(topic).lock();
         let order = orders.entry(topic.clone()).or_default();
-        let observed = order.observe(last_id, epoch, clock::now(), &mut |deliver| {
+        let observed = order.observe(look, clock::now(), &mut |deliver| {
             self.spread(deliver, None);
         });
+        if observed == Observed::Renewed {
+            self.spread(reset(topic, look.last_id, look.epoch), None);
+        }
         if order.hole_since().is_some() {
             self.uneasy.notify_one();
         }
         observed
+    }
+
+    /// Answers a join from this node's memory of the topic's newest records, when it has what is needed.
+    pub fn recall(&self, topic: &Topic, after: Option<u64>, recent: usize) -> Option<Recalled> {
+        let orders = self.order_shard(topic).lock();
+        let (records, last_id, epoch) = orders.get(topic)?.recall(after, recent)?;
+        Some(Recalled {
+            records,
+            last_id,
+            epoch: epoch.clone(),
+        })
+    }
+
+    /// Says whether somebody has looked at the store for this topic already.
+    pub fn has_position(&self, topic: &Topic) -> bool {
+        let orders = self.order_shard(topic).lock();
+        orders
+            .get(topic)
+            .is_some_and(|order| order.position().is_some())
     }
 
     /// Has the positions of all topics compared with the store soon, as after a reconnect.
@@ -386,6 +419,10 @@ impl PubSub {
             remote,
         };
         order.offer(id, &epoch, deliver, clock::now(), &mut |deliver| {
+            if deliver.reset {
+                let topic = &deliver.fastlane.broadcast().topic;
+                self.spread(reset(topic, id.saturating_sub(1), &epoch), None);
+            }
             self.spread(deliver, None);
         });
         if order.hole_since().is_some() {
@@ -420,6 +457,12 @@ fn gap(topic: &Topic, from: u64, to: u64) -> Deliver {
         id: Some(to),
         ..notice(topic, events::GAP, payload)
     }
+}
+
+/// Tells that the topic's numbering has started anew: `{"reset": true, "epoch", "last_id"}`.
+fn reset(topic: &Topic, last_id: u64, epoch: &str) -> Deliver {
+    let value = serde_json::json!({ "reset": true, "epoch": epoch, "last_id": last_id });
+    notice(topic, events::GAP, Payload::from_value(&value))
 }
 
 fn notice(topic: &Topic, event: &str, payload: Payload) -> Deliver {

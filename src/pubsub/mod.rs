@@ -5,11 +5,12 @@
 mod hub;
 mod interest;
 mod mailbox;
+mod memory;
 mod order;
 mod repair;
 
-pub use hub::{Metrics, PubSub, RecordLetter};
+pub use hub::{Metrics, PubSub, Recalled, RecordLetter};
 pub use interest::WORKERS_MAX;
 pub use mailbox::{Deliver, Entry, Mailbox, Missed, SocketId};
-pub use order::{Hole, Observed, TopicOrder};
+pub use order::{Hole, Look, Observed, TopicOrder};
 pub use repair::{End, Found, RecordSource};

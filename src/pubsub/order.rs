@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::Deliver;
-use crate::channel::Epoch;
+use super::memory::Memory;
+use crate::channel::{Epoch, Past};
 
 /// The most records that wait behind a hole, or for the topic's first position.
 const WAITING_MAX: usize = 10_000;
@@ -16,6 +17,8 @@ const WAITING_MAX: usize = 10_000;
 pub enum Observed {
     /// The look is good to be used.
     Fresh,
+    /// The look is good, and showed that the topic's numbering has started anew.
+    Renewed,
     /// The look is older than the position that the topic started at: look again.
     Stale,
 }
@@ -40,6 +43,20 @@ pub struct TopicOrder {
     known: u64,
     waiting: BTreeMap<u64, Deliver>,
     hole_since: Option<Instant>,
+    memory: Memory,
+    /// The epoch before this one, whose stragglers are dropped.
+    former: Option<Epoch>,
+}
+
+/// A look at the store: where the topic ends, and records up to there, oldest first.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// The newest id.
+    pub last_id: u64,
+    /// The topic's epoch.
+    pub epoch: &'a str,
+    /// The newest records, or none.
+    pub records: &'a [Past],
 }
 
 impl TopicOrder {
@@ -54,6 +71,9 @@ impl TopicOrder {
         now: Instant,
         emit: &mut dyn FnMut(Deliver),
     ) {
+        if self.former.as_deref() == Some(epoch) {
+            return;
+        }
         if self.epoch.as_deref().is_some_and(|known| known != epoch) {
             self.restart(epoch, id.saturating_sub(1));
             deliver.reset = true;
@@ -67,7 +87,7 @@ impl TopicOrder {
             Some(position) if id == position + 1 => {
                 self.position = Some(id);
                 self.hole_since = None;
-                emit(deliver);
+                self.deliver(deliver, emit);
                 self.emit_waiting(emit);
             }
             Some(_) | None => {
@@ -79,15 +99,24 @@ impl TopicOrder {
         self.time_hole(now);
     }
 
-    /// Takes a look at the store: its last id and epoch.
+    /// Takes a look at the store.
     pub fn observe(
         &mut self,
-        last_id: u64,
-        epoch: &str,
+        look: Look<'_>,
         now: Instant,
         emit: &mut dyn FnMut(Deliver),
     ) -> Observed {
-        if self.epoch.as_deref().is_some_and(|known| known != epoch) {
+        let Look {
+            last_id,
+            epoch,
+            records,
+        } = look;
+        if self.former.as_deref() == Some(epoch) {
+            return Observed::Stale;
+        }
+        let known = self.epoch.as_deref();
+        let renewed = known.is_some_and(|known| known != epoch);
+        if renewed {
             self.restart(epoch, last_id);
         }
         self.epoch = Some(epoch.to_owned());
@@ -96,13 +125,29 @@ impl TopicOrder {
             self.position = Some(last_id);
             self.started_at = last_id;
             self.waiting = self.waiting.split_off(&(last_id + 1));
+            self.memory.seed(records, last_id);
             self.emit_waiting(emit);
+        } else if self.position == Some(last_id) {
+            self.memory.seed(records, last_id);
         }
         self.time_hole(now);
-        match last_id < self.started_at {
-            true => Observed::Stale,
-            false => Observed::Fresh,
+        match (last_id < self.started_at, renewed) {
+            (true, _) => Observed::Stale,
+            (false, true) => Observed::Renewed,
+            (false, false) => Observed::Fresh,
         }
+    }
+
+    /// Answers a join from memory: the newest `recent`, or what came after `after`; and where the topic ends.
+    ///
+    /// The end is the position of this node: what comes after it is still to be delivered here.
+    pub fn recall(&self, after: Option<u64>, recent: usize) -> Option<(Vec<Past>, u64, &Epoch)> {
+        let (position, epoch) = self.position()?;
+        let records = match after {
+            Some(after) => self.memory.after(after, position)?,
+            None => self.memory.recent(recent, position)?,
+        };
+        Some((records, position, epoch))
     }
 
     /// Returns what is missing, when it has been so since `before` or earlier.
@@ -143,12 +188,23 @@ impl TopicOrder {
     }
 
     fn restart(&mut self, epoch: &str, position: u64) {
-        self.epoch = Some(epoch.to_owned());
+        self.former = self.epoch.replace(epoch.to_owned());
         self.position = Some(position);
         self.started_at = position;
         self.known = position;
         self.waiting.clear();
         self.hole_since = None;
+        self.memory.clear();
+    }
+
+    fn deliver(&mut self, deliver: Deliver, emit: &mut dyn FnMut(Deliver)) {
+        let broadcast = deliver.fastlane.broadcast();
+        self.memory.push(Past {
+            id: deliver.id,
+            event: broadcast.event.clone(),
+            payload: broadcast.payload.clone(),
+        });
+        emit(deliver);
     }
 
     fn emit_waiting(&mut self, emit: &mut dyn FnMut(Deliver)) {
@@ -156,7 +212,7 @@ impl TopicOrder {
             && let Some(deliver) = self.waiting.remove(&(position + 1))
         {
             self.position = Some(position + 1);
-            emit(deliver);
+            self.deliver(deliver, emit);
         }
     }
 
@@ -212,7 +268,15 @@ mod tests {
         fn observe(&mut self, last_id: u64, epoch: &str) -> Observed {
             let seen = &mut self.seen;
             let mut emit = |d: Deliver| seen.push((d.id.unwrap(), d.reset));
-            self.order.observe(last_id, epoch, self.start, &mut emit)
+            self.order.observe(
+                Look {
+                    last_id,
+                    epoch,
+                    records: &[],
+                },
+                self.start,
+                &mut emit,
+            )
         }
 
         fn ids(&self) -> Vec<u64> {
@@ -275,12 +339,43 @@ mod tests {
     }
 
     #[test]
+    fn a_look_may_show_another_epoch_too() {
+        let mut bench = Bench::new();
+        bench.observe(9, "a");
+        assert_eq!(bench.observe(3, "b"), Observed::Renewed);
+        assert_eq!(bench.observe(9, "a"), Observed::Stale);
+        assert_eq!(bench.order.position(), Some((3, &"b".to_owned())));
+    }
+
+    #[test]
+    fn joins_are_answered_from_memory_up_to_the_position() {
+        let mut bench = Bench::new();
+        bench.observe(2, "a");
+        bench.offer(3, "a");
+        bench.offer(5, "a");
+        let ids = |after, recent| {
+            let (records, end, _) = bench.order.recall(after, recent)?;
+            let ids: Vec<_> = records.iter().filter_map(|record| record.id).collect();
+            Some((ids, end))
+        };
+        assert_eq!(ids(Some(2), 10), Some((vec![3], 3)));
+        assert_eq!(ids(None, 1), Some((vec![3], 3)));
+        assert_eq!(ids(None, 10), None, "1 and 2 were never here");
+        assert_eq!(ids(Some(5), 10), None, "the client is ahead");
+    }
+
+    #[test]
     fn another_epoch_starts_the_topic_anew() {
         let mut bench = Bench::new();
         bench.observe(9, "a");
         bench.offer(1, "b");
         bench.offer(2, "b");
-        assert_eq!(bench.seen, [(1, true), (2, false)]);
+        bench.offer(10, "a");
+        assert_eq!(
+            bench.seen,
+            [(1, true), (2, false)],
+            "stragglers are dropped"
+        );
         assert_eq!(bench.order.position(), Some((2, &"b".to_owned())));
     }
 }

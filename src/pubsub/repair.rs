@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 
 use super::hub::{PubSub, RecordLetter};
-use super::order::Hole;
+use super::order::{Hole, Look};
 use crate::channel::{Epoch, Record, Unavailable};
 use crate::clock;
 use crate::protocol::Topic;
@@ -62,6 +62,9 @@ pub trait RecordSource: Send + Sync {
         &self,
         topics: Vec<Topic>,
     ) -> BoxFuture<'static, Result<Vec<Option<End>>, Unavailable>>;
+
+    /// Gives a topic a new epoch, since the store has lost records that were delivered.
+    fn renew(&self, topic: Topic, last_id: u64) -> BoxFuture<'static, Result<End, Unavailable>>;
 }
 
 impl PubSub {
@@ -102,16 +105,40 @@ impl PubSub {
 
     /// Compares the positions now, after the broker came back.
     pub async fn compare(&self, source: &dyn RecordSource) {
-        let topics: Vec<Topic> = self.positioned();
-        for batch in topics.chunks(COMPARE_MAX) {
-            let Ok(heads) = source.heads(batch.to_vec()).await else {
+        // Positions are taken before the store is asked, so that a store behind them has lost something.
+        let positions = self.positioned();
+        for batch in positions.chunks(COMPARE_MAX) {
+            let topics = batch.iter().map(|(topic, _)| topic.clone()).collect();
+            let Ok(heads) = source.heads(topics).await else {
                 return;
             };
-            for (topic, head) in batch.iter().zip(heads) {
-                if let Some(End { last_id, epoch }) = head {
-                    self.observe_active(topic, last_id, &epoch);
-                }
+            for ((topic, position), head) in batch.iter().zip(heads) {
+                self.compare_one(source, topic, position, head).await;
             }
+        }
+    }
+
+    async fn compare_one(
+        &self,
+        source: &dyn RecordSource,
+        topic: &Topic,
+        position: &End,
+        head: Option<End>,
+    ) {
+        let behind = match &head {
+            Some(head) => head.epoch == position.epoch && head.last_id < position.last_id,
+            None => true,
+        };
+        let last_id = head.as_ref().map_or(0, |head| head.last_id);
+        let head = match behind {
+            true => {
+                tracing::warn!(%topic, "the store has lost records; the topic starts a new epoch");
+                source.renew(topic.clone(), last_id).await.ok()
+            }
+            false => head,
+        };
+        if let Some(End { last_id, epoch }) = head {
+            self.observe_active(topic, last_id, &epoch);
         }
     }
 
@@ -194,23 +221,33 @@ impl PubSub {
         })
     }
 
-    fn positioned(&self) -> Vec<Topic> {
-        let mut topics = Vec::new();
+    fn positioned(&self) -> Vec<(Topic, End)> {
+        let mut positions = Vec::new();
         for shard in &self.orders {
             let orders = shard.lock();
-            let found = orders
-                .iter()
-                .filter(|(_, order)| order.position().is_some());
-            topics.extend(found.map(|(topic, _)| topic.clone()));
+            let found = orders.iter().filter_map(|(topic, order)| {
+                let (last_id, epoch) = order.position()?;
+                let epoch = epoch.clone();
+                Some((topic.clone(), End { last_id, epoch }))
+            });
+            positions.extend(found);
         }
-        topics
+        positions
     }
 
     /// As `observe`, for a topic that is still active: a detached one must not come back.
     fn observe_active(&self, topic: &Topic, last_id: u64, epoch: &str) {
         let known = self.order_shard(topic).lock().contains_key(topic);
         if known {
-            self.observe(topic, last_id, epoch);
+            let records = &[];
+            self.observe(
+                topic,
+                Look {
+                    last_id,
+                    epoch,
+                    records,
+                },
+            );
         }
     }
 }

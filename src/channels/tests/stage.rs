@@ -14,6 +14,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Declaration, Defaults, Kind};
+use crate::channel::Past;
 use crate::channel::{
     Accepted, Answer, Audience, AuthError, Authenticated, Author, Body, Call, Client, ConnectInfo,
     Context, Effect, Game, Gap, History, Membership, NewRecord, Outcome, Params, Persist, Player,
@@ -55,7 +56,7 @@ impl Ports for Node {
         let uid = uid.map(|uid| uid.to_string());
         self.note(format!("history {id:?} {epoch:?} {uid:?} {recent}"));
         self.answer(History {
-            records: self.records.clone(),
+            records: self.records.iter().map(Past::from).collect(),
             last_id: 9,
             epoch: String::from("e\"1"),
             gaps: self.gaps.clone(),
