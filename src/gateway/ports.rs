@@ -157,7 +157,11 @@ impl StorePorts {
         let fits = found.records.len() <= self.resume_max && bytes <= self.history_bytes;
         let current =
             position.last_seen_id.is_none() || epoch.is_none_or(|epoch| *epoch == found.epoch);
-        (fits && current).then_some(History {
+        if !fits || !current {
+            return None;
+        }
+        self.pubsub.count_history("memory");
+        Some(History {
             records: found.records,
             last_id: found.last_id,
             epoch: found.epoch,
@@ -173,6 +177,7 @@ impl StorePorts {
     ) -> Result<History, Unavailable> {
         for _ in 0..LOOKS_MAX {
             let look = self.look(topic, position, recent).await?;
+            self.pubsub.count_history("store");
             let head = look.slice.head.clone();
             let history = look.into_history(self.history_bytes);
             let observed = self.pubsub.observe(

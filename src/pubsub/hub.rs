@@ -31,6 +31,8 @@ pub struct Metrics {
     pub broadcasts: IntCounterVec,
     /// `fanfare_records_healed_total`: records that were read from the store to fill a hole.
     pub healed: IntCounter,
+    /// `fanfare_histories_total{source}`: pasts read for joins, from `memory` or the `store`.
+    pub histories: IntCounterVec,
     /// `fanfare_records_gone_total`: ids that were skipped because the store has them no more.
     pub gone: IntCounter,
 }
@@ -51,6 +53,10 @@ impl Metrics {
                 "records_healed_total",
                 "Records read from the store to fill a hole",
             ))?,
+            histories: IntCounterVec::new(
+                opts("histories_total", "Pasts read for joins by source"),
+                &["source"],
+            )?,
             gone: IntCounter::with_opts(opts(
                 "records_gone_total",
                 "Record ids skipped as no longer kept",
@@ -58,6 +64,7 @@ impl Metrics {
         };
         registry.register(Box::new(metrics.broadcasts.clone()))?;
         registry.register(Box::new(metrics.healed.clone()))?;
+        registry.register(Box::new(metrics.histories.clone()))?;
         registry.register(Box::new(metrics.gone.clone()))?;
         Ok(metrics)
     }
@@ -345,6 +352,11 @@ impl PubSub {
             self.uneasy.notify_one();
         }
         observed
+    }
+
+    /// Counts a past that was read for a join, by where it came from.
+    pub fn count_history(&self, source: &'static str) {
+        self.metrics.histories.with_label_values(&[source]).inc();
     }
 
     /// Answers a join from this node's memory of the topic's newest records, when it has what is needed.
