@@ -67,9 +67,7 @@ pub(super) async fn start(blueprint: Blueprint) -> Result<Running, Failure> {
     let store = open_store(settings).await?;
     let hub = make_hub(workers, &link, &limits, &registry)?;
     let writer = start_writer(&store, settings, &limits, &registry)?;
-    let verifier =
-        Verifier::new(&settings.auth).map_err(|error| Failure::new("the secret", error))?;
-    let verifier = Arc::new(verifier);
+    let verifier = verifier(settings).await?;
     let shared = SharedPorts::new(Arc::new(make_ports(
         settings, &limits, &store, &hub, &verifier,
     )));
@@ -113,6 +111,22 @@ pub(super) async fn start(blueprint: Blueprint) -> Result<Running, Failure> {
     };
     serve_admin(Arc::new(admin), admin_listener)?;
     Ok(running)
+}
+
+/// Makes the verifier, fetches its keys where they are at a URL, and keeps them fresh.
+///
+/// The node starts without that URL: its clients with other tokens, and guests, are served meanwhile.
+async fn verifier(settings: &Settings) -> Result<Arc<Verifier>, Failure> {
+    let verifier = Verifier::new(&settings.auth).map_err(|error| Failure::new("tokens", error))?;
+    let verifier = Arc::new(verifier);
+    if settings.auth.has_public_keys() {
+        if verifier.refresh().await.is_err() {
+            tracing::warn!("tokens of that issuer are refused until its keys are read");
+        }
+        let kept = verifier.clone();
+        tokio::spawn(async move { kept.run().await });
+    }
+    Ok(verifier)
 }
 
 fn worker_count(wanted: usize) -> usize {
