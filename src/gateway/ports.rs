@@ -2,12 +2,13 @@
 //!
 //! It decides what a joining client missed; it delivers nothing.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::auth::{Identity, Verifier};
+use crate::auth::{Identity, TokenError, Verifier};
 use crate::channel::{
     AuthError, Authenticated, Game, Gap, History, Pattern, Persist, Player, Ports, Position,
     Record, Unavailable, Video,
@@ -15,7 +16,7 @@ use crate::channel::{
 use crate::clock;
 use crate::protocol::Topic;
 use crate::pubsub::{End, Found, Observed, PubSub, RecordSource};
-use crate::store::{Head, Range, Slice, Store, StoreError};
+use crate::store::{Head, PlayerCache, Range, Slice, Store, StoreError};
 
 /// Times that a stale look at the store is repeated; a fresh one follows it at once.
 const LOOKS_MAX: usize = 5;
@@ -26,6 +27,7 @@ const OVERLAP_US: i64 = 5_000_000;
 /// The store and the verifier as the channels' ports.
 pub(super) struct StorePorts {
     pub(super) store: Arc<dyn Store>,
+    pub(super) players: Arc<PlayerCache>,
     pub(super) pubsub: Arc<PubSub>,
     pub(super) verifier: Arc<Verifier>,
     pub(super) auto_create_players: bool,
@@ -46,12 +48,19 @@ impl StorePorts {
         found.map_or(Persist::Before, |(_, persist)| *persist)
     }
 
+    /// Returns the player of an identity, when it was loaded lately and changes would have been told.
+    fn known_player(&self, identity: &Identity) -> Option<Player> {
+        let told = self.pubsub.broker().connected();
+        told.then(|| self.players.find(&identity.sub, clock::now()))?
+    }
+
     /// Loads the player of an identity; an unknown one is created from its claims where allowed.
-    pub(super) async fn player(&self, identity: &Identity) -> Result<Player, AuthError> {
+    async fn load_player(&self, identity: &Identity) -> Result<Player, AuthError> {
         let name = identity.name.as_deref().unwrap_or(&identity.sub);
         let username = self.auto_create_players.then_some(name);
+        let start = self.players.load_starts();
         match self.store.player(&identity.sub, username).await {
-            Ok(Some(player)) => Ok(player),
+            Ok(Some(player)) => Ok(self.players.loaded(player, start, clock::now())),
             Ok(None) | Err(StoreError::Refused(_)) => Err(AuthError::Unauthorized),
             Err(error @ StoreError::Unavailable(_)) => {
                 tracing::warn!(%error, "a player cannot be loaded");
@@ -60,13 +69,11 @@ impl StorePorts {
         }
     }
 
-    pub(super) fn verify(&self, token: &str) -> Result<Identity, AuthError> {
-        self.verifier
-            .verify(token, clock::unix_s())
-            .map_err(|error| {
-                tracing::debug!(%error, "a token is refused");
-                AuthError::Unauthorized
-            })
+    /// Verifies a token; one with an unknown key is looked at again once the keys were read again.
+    async fn verify_again(&self, token: &str) -> Result<Identity, AuthError> {
+        self.verifier.renewed().await;
+        let verified = self.verifier.verify(token, clock::unix_s());
+        verified.map_err(refused)
     }
 
     async fn look(
@@ -283,16 +290,44 @@ impl Ports for SharedPorts {
         })
     }
 
+    fn newest_player(&self, id: &str) -> Option<Player> {
+        self.ports.players.newest(id, clock::now())
+    }
+
+    /// Answers at once, on the asking thread, for a player that was loaded lately.
     fn authenticate(&self, token: String) -> BoxFuture<'static, Result<Authenticated, AuthError>> {
+        let identity = match self.ports.verifier.verify(&token, clock::unix_s()) {
+            Ok(identity) => Some(identity),
+            Err(TokenError::UnknownKey) => None,
+            Err(error) => return ready(Err(refused(error))).boxed(),
+        };
+        let known = identity
+            .as_ref()
+            .and_then(|identity| self.ports.known_player(identity));
+        if let (Some(identity), Some(player)) = (&identity, known) {
+            return ready(Ok(authenticated(identity.clone(), player))).boxed();
+        }
         self.ask(Err(AuthError::Unavailable), move |ports| async move {
-            let identity = ports.verify(&token)?;
-            let player = ports.player(&identity).await?;
-            Ok(Authenticated {
-                player,
-                expires_at: identity.expires_at,
-                name: identity.name,
-            })
+            let identity = match identity {
+                Some(identity) => identity,
+                None => ports.verify_again(&token).await?,
+            };
+            let player = ports.load_player(&identity).await?;
+            Ok(authenticated(identity, player))
         })
+    }
+}
+
+fn refused(error: TokenError) -> AuthError {
+    tracing::debug!(%error, "a token is refused");
+    AuthError::Unauthorized
+}
+
+fn authenticated(identity: Identity, player: Player) -> Authenticated {
+    Authenticated {
+        player,
+        expires_at: identity.expires_at,
+        name: identity.name,
     }
 }
 
