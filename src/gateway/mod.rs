@@ -8,6 +8,7 @@ mod check;
 mod departure;
 mod door;
 mod inbox;
+mod panics;
 mod ports;
 mod presence;
 mod sockets;
@@ -15,6 +16,7 @@ mod sockets;
 use std::fmt;
 
 pub use builder::{Gateway, Started};
+pub use panics::log_panics;
 
 use crate::config::{Probe, Settings};
 
