@@ -5,8 +5,10 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use fanfare::auth::Verifier;
-use fanfare::config::{Command, Grant, Invocation, LogFormat, Refusal, Settings, one_line};
+use fanfare::auth::{TokenError, Verifier};
+use fanfare::config::{
+    Command, Grant, Invocation, LogFormat, Refusal, Settings, log_directives, one_line,
+};
 use fanfare::{clock, gateway};
 use tracing_subscriber::EnvFilter;
 
@@ -55,6 +57,7 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
             for warning in settings.warnings() {
                 tracing::warn!("{warning}");
             }
+            gateway::log_panics();
             settings.make_secret();
             gateway::serve(settings).map_err(Failure::runtime)
         }
@@ -66,11 +69,12 @@ fn run(invocation: Invocation) -> Result<(), Failure> {
 }
 
 fn token(settings: &Settings, grant: &Grant) -> Result<(), Failure> {
-    let verifier = Verifier::new(&settings.auth).map_err(|error| {
+    let cannot = |why: &dyn std::fmt::Display| {
         Failure::usage(format!(
-            "cannot sign a token: {error}; set FANFARE_SECRET_KEY_BASE"
+            "cannot sign a token: {why}; set FANFARE_SECRET_KEY_BASE"
         ))
-    })?;
+    };
+    let verifier = Verifier::new(&settings.auth).map_err(|error| cannot(&error))?;
     let token = verifier
         .sign(
             &grant.sub,
@@ -78,8 +82,11 @@ fn token(settings: &Settings, grant: &Grant) -> Result<(), Failure> {
             grant.ttl,
             clock::unix_s(),
         )
-        .map_err(|_| {
-            Failure::usage("--sub and --name must be 1 to 255 bytes without control characters")
+        .map_err(|error| match error {
+            TokenError::Unsigned => cannot(&"public keys only verify"),
+            _ => {
+                Failure::usage("--sub and --name must be 1 to 255 bytes without control characters")
+            }
         })?;
     print(&token)
 }
@@ -90,7 +97,7 @@ fn print(text: &str) -> Result<(), Failure> {
 }
 
 fn start_log(settings: &Settings) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&settings.log_level).map_err(Failure::usage)?;
+    let filter = EnvFilter::try_new(log_directives(&settings.log_level)).map_err(Failure::usage)?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -213,7 +213,7 @@ fn no_error_shows_a_secret() {
             );
         }
     }
-    assert_eq!(seen, 4);
+    assert_eq!(seen, 5);
     let password = "redis://user:hunter2@127.0.0.1";
     let kept = settings(
         &[

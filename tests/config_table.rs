@@ -27,6 +27,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("auth.jwt_secret", SECRET),
     ("auth.issuer", "us"),
     ("auth.audience", "them"),
+    ("auth.jwks_url", "https://issuer.example/jwks.json"),
     ("players.auto_create", "false"),
     ("transport.origins", "off"),
     ("broker.prefix", "other:"),

@@ -30,6 +30,7 @@ has redis-server || missing+=(redis-server)
 has_postgres || missing+=(postgresql)
 has node || missing+=(nodejs)
 has npm || missing+=(npm)
+has openssl || missing+=(openssl)
 has_browser || missing+=(chromium)
 
 if ((${#missing[@]} > 0)); then

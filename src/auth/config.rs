@@ -3,7 +3,10 @@
 //! Its `Debug` never prints a secret.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
+
+use super::key_url::KeyUrl;
 
 /// Shortest secret that is accepted, in bytes.
 pub const SECRET_BYTES_MIN: usize = 32;
@@ -43,6 +46,21 @@ pub struct Config {
     pub issuer: Option<String>,
     /// What `aud` of a JWT must be or contain. Default: not checked.
     pub audience: Option<String>,
+    /// A PEM file of public keys for JWTs (RS256, ES256, EdDSA). Default: none.
+    pub public_key_file: Option<PathBuf>,
+    /// A JWK Set file of public keys for JWTs. Default: none.
+    pub jwks_file: Option<PathBuf>,
+    /// Where a JWK Set of public keys for JWTs is published. Default: none.
+    pub jwks_url: Option<KeyUrl>,
+    /// How often `jwks_url` is fetched, at least 10 s. Default 300 s.
+    pub jwks_refresh: Duration,
+}
+
+impl Config {
+    /// Says whether JWTs may be signed with private keys elsewhere.
+    pub fn has_public_keys(&self) -> bool {
+        self.public_key_file.is_some() || self.jwks_file.is_some() || self.jwks_url.is_some()
+    }
 }
 
 impl Default for Config {
@@ -58,6 +76,10 @@ impl Default for Config {
             leeway: Duration::ZERO,
             issuer: None,
             audience: None,
+            public_key_file: None,
+            jwks_file: None,
+            jwks_url: None,
+            jwks_refresh: Duration::from_secs(300),
         }
     }
 }
@@ -76,6 +98,10 @@ impl fmt::Debug for Config {
             .field("leeway", &self.leeway)
             .field("issuer", &self.issuer)
             .field("audience", &self.audience)
+            .field("public_key_file", &self.public_key_file)
+            .field("jwks_file", &self.jwks_file)
+            .field("jwks_url", &self.jwks_url)
+            .field("jwks_refresh", &self.jwks_refresh)
             .finish()
     }
 }
@@ -94,12 +120,19 @@ impl Default for Players {
 }
 
 /// Why tokens can't be verified with these settings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyError {
-    /// Neither `secret_key_base` nor `jwt_secret` is given.
+    /// Neither `secret_key_base` nor `jwt_secret` nor a place of public keys is given.
     Absent,
     /// The named secret is shorter than [`SECRET_BYTES_MIN`].
     TooShort(&'static str),
+    /// A file of public keys can't be used.
+    Unusable {
+        /// The setting that names it.
+        setting: &'static str,
+        /// The file and what is wrong with it.
+        why: String,
+    },
 }
 
 impl fmt::Display for KeyError {
@@ -109,6 +142,7 @@ impl fmt::Display for KeyError {
             Self::TooShort(key) => {
                 write!(f, "{key} is shorter than {SECRET_BYTES_MIN} bytes")
             }
+            Self::Unusable { setting, why } => write!(f, "{setting}: {why}"),
         }
     }
 }

@@ -8,27 +8,58 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::mac::Algorithm;
+use super::mac::Hs;
+use super::public_key::Scheme;
 use super::{Identity, TokenError, identity};
 
-/// The protected header. Repeated names are refused (RFC 7515, 4).
-#[derive(Deserialize)]
-struct Header {
-    alg: String,
-    /// Extensions that must be understood (RFC 7515, 4.1.11); none is.
-    crit: Option<Value>,
+/// Which family of keys a token asks for; a key of one never verifies the other's signatures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// A secret that signer and node share.
+    Shared(Hs),
+    /// A public key of the signer.
+    Public(Scheme),
 }
 
-/// Reads which algorithm the protected header names.
+/// What the protected header says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// The algorithm.
+    pub algorithm: Algorithm,
+    /// Which key, in the signer's words.
+    pub kid: Option<String>,
+}
+
+/// The protected header as it is written. Repeated names are refused (RFC 7515, 4).
+#[derive(Deserialize)]
+struct Written {
+    alg: String,
+    kid: Option<String>,
+    /// Extensions that must be understood (RFC 7515, 4.1.11); none is.
+    #[serde(default, deserialize_with = "present")]
+    crit: bool,
+}
+
+/// Says that a name is there, whatever its value, `null` included.
+fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
+    serde::de::IgnoredAny::deserialize(value).map(|_| true)
+}
+
+/// Reads a protected header.
 ///
 /// # Errors
-/// [`TokenError::Malformed`]; [`TokenError::Unsigned`] for `none` and what is not in [`Algorithm`].
-pub fn algorithm(protected: &[u8]) -> Result<Algorithm, TokenError> {
-    let header: Header = serde_json::from_slice(protected).map_err(|_| TokenError::Malformed)?;
-    match header.crit {
-        Some(_) => Err(TokenError::Malformed),
-        None => Algorithm::named(&header.alg).ok_or(TokenError::Unsigned),
+/// [`TokenError::Malformed`]; [`TokenError::Unsigned`] for `none` and every other unknown `alg`.
+pub fn header(protected: &[u8]) -> Result<Header, TokenError> {
+    let written: Written = serde_json::from_slice(protected).map_err(|_| TokenError::Malformed)?;
+    if written.crit {
+        return Err(TokenError::Malformed);
     }
+    let shared = Hs::named(&written.alg).map(Algorithm::Shared);
+    let algorithm = shared.or_else(|| Scheme::named(&written.alg).map(Algorithm::Public));
+    Ok(Header {
+        algorithm: algorithm.ok_or(TokenError::Unsigned)?,
+        kid: written.kid,
+    })
 }
 
 #[derive(Deserialize)]

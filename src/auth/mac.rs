@@ -7,11 +7,9 @@ use sha2::{Sha256, Sha384, Sha512};
 
 use super::config::Digest;
 
-/// The accepted algorithms; every other `alg`, `none` included, is refused.
-///
-/// An asymmetric algorithm is a new variant here and a new kind of key next to [`Key`].
+/// The algorithms of shared keys; those of public keys are in another type, so that neither is taken for the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Algorithm {
+pub enum Hs {
     /// HMAC with SHA-256.
     Hs256,
     /// HMAC with SHA-384.
@@ -20,7 +18,7 @@ pub enum Algorithm {
     Hs512,
 }
 
-impl Algorithm {
+impl Hs {
     /// Every algorithm.
     pub const ALL: [Self; 3] = [Self::Hs256, Self::Hs384, Self::Hs512];
 
@@ -70,32 +68,32 @@ impl Key {
     }
 
     /// Says whether `signature` is this key's over `text`, in constant time.
-    pub fn verifies(&self, algorithm: Algorithm, text: &[u8], signature: &[u8]) -> bool {
+    pub fn verifies(&self, algorithm: Hs, text: &[u8], signature: &[u8]) -> bool {
         match algorithm {
-            Algorithm::Hs256 => started::<Hmac<Sha256>>(&self.0, text)
+            Hs::Hs256 => started::<Hmac<Sha256>>(&self.0, text)
                 .verify_slice(signature)
                 .is_ok(),
-            Algorithm::Hs384 => started::<Hmac<Sha384>>(&self.0, text)
+            Hs::Hs384 => started::<Hmac<Sha384>>(&self.0, text)
                 .verify_slice(signature)
                 .is_ok(),
-            Algorithm::Hs512 => started::<Hmac<Sha512>>(&self.0, text)
+            Hs::Hs512 => started::<Hmac<Sha512>>(&self.0, text)
                 .verify_slice(signature)
                 .is_ok(),
         }
     }
 
     /// Signs `text`.
-    pub fn sign(&self, algorithm: Algorithm, text: &[u8]) -> Vec<u8> {
+    pub fn sign(&self, algorithm: Hs, text: &[u8]) -> Vec<u8> {
         match algorithm {
-            Algorithm::Hs256 => started::<Hmac<Sha256>>(&self.0, text)
+            Hs::Hs256 => started::<Hmac<Sha256>>(&self.0, text)
                 .finalize()
                 .into_bytes()
                 .to_vec(),
-            Algorithm::Hs384 => started::<Hmac<Sha384>>(&self.0, text)
+            Hs::Hs384 => started::<Hmac<Sha384>>(&self.0, text)
                 .finalize()
                 .into_bytes()
                 .to_vec(),
-            Algorithm::Hs512 => started::<Hmac<Sha512>>(&self.0, text)
+            Hs::Hs512 => started::<Hmac<Sha512>>(&self.0, text)
                 .finalize()
                 .into_bytes()
                 .to_vec(),
@@ -117,7 +115,7 @@ mod tests {
     #[test]
     fn only_whole_signatures_of_the_same_key_and_algorithm_verify() {
         let key = Key::of_secret("a secret");
-        for algorithm in Algorithm::ALL {
+        for algorithm in Hs::ALL {
             let signature = key.sign(algorithm, b"text");
             assert!(key.verifies(algorithm, b"text", &signature));
             assert!(!key.verifies(algorithm, b"texts", &signature));
@@ -125,15 +123,15 @@ mod tests {
             assert!(!key.verifies(algorithm, b"text", b""));
             assert!(!Key::of_secret("another").verifies(algorithm, b"text", &signature));
         }
-        let signature = key.sign(Algorithm::Hs256, b"text");
-        assert!(!key.verifies(Algorithm::Hs512, b"text", &signature));
+        let signature = key.sign(Hs::Hs256, b"text");
+        assert!(!key.verifies(Hs::Hs512, b"text", &signature));
     }
 
     #[test]
     fn names_are_exact() {
-        assert_eq!(Algorithm::named("HS384"), Some(Algorithm::Hs384));
+        assert_eq!(Hs::named("HS384"), Some(Hs::Hs384));
         for name in ["none", "None", "hs256", "RS256", "ES256", "EdDSA", ""] {
-            assert_eq!(Algorithm::named(name), None, "{name}");
+            assert_eq!(Hs::named(name), None, "{name}");
         }
     }
 }

@@ -1,18 +1,36 @@
 //! Who a socket is: identities and the verification of tokens, given a clock.
 //!
 //! It reads no time and keeps no session; secrets and tokens never reach a log.
+//!
+//! | token | verified with |
+//! | --- | --- |
+//! | `Phoenix.Token` | `secret_key_base` and `auth.salt`, as in the Phoenix app that signs |
+//! | JWT, HS256, HS384, HS512 | `auth.jwt_secret`, else `secret_key_base` |
+//! | JWT, RS256 (2,048 bits at least), ES256, EdDSA (Ed25519) | the keys of `auth.public_key_file`, `auth.jwks_file` and `auth.jwks_url`, by `kid` |
+//!
+//! A key has one family of algorithms, whatever a token's header says: a public key never serves as the
+//! secret of HS*, and `none`, `crit` and every other algorithm are refused. Without any secret HS* is refused.
 
 mod config;
+mod jwk;
 mod jwt;
+mod key_url;
+mod keyring;
 mod mac;
 mod phoenix;
+mod public_key;
+mod spki;
 pub mod term;
 mod verifier;
 
 use std::fmt;
 
 pub use config::{Config, Digest, KeyError, Players, SECRET_BYTES_MIN, random_secret};
-pub use mac::Algorithm;
+pub use jwk::KEYS_MAX;
+pub use jwt::Algorithm;
+pub use key_url::{FETCH_TIMEOUT, KEY_SET_BYTES_MAX, KeyUrl};
+pub use mac::Hs;
+pub use public_key::Scheme;
 pub use verifier::{TOKEN_BYTES_MAX, Verifier};
 
 /// Longest player id and user name of a token, in bytes.
@@ -38,6 +56,8 @@ pub enum TokenError {
     Malformed,
     /// Its algorithm is `none`, unknown, or one that this node has no key for.
     Unsigned,
+    /// It is signed with a key that this node has not seen; see [`Verifier::renewed`].
+    UnknownKey,
     /// Its signature is not by this node's key.
     Forged,
     /// It has ended.
@@ -56,6 +76,7 @@ impl fmt::Display for TokenError {
             Self::Missing => "there is no token",
             Self::Malformed => "the token is malformed",
             Self::Unsigned => "the token's algorithm is not accepted",
+            Self::UnknownKey => "the token's key is not known",
             Self::Forged => "the token's signature is wrong",
             Self::Expired => "the token has expired",
             Self::NotYetValid => "the token is not valid yet",

@@ -1,6 +1,6 @@
 //! Verifies and signs tokens with the keys of one node.
 //!
-//! It reads no time, keeps nothing between calls, and never prints a key or a token.
+//! It reads no time, keeps nothing between calls but the newest public keys, and never prints a key or a token.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,8 +9,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::config::{Config, KeyError, SECRET_BYTES_MIN};
-use super::jwt::{self, Expectation};
-use super::mac::{Algorithm, Key};
+use super::jwt::{self, Algorithm, Expectation};
+use super::keyring::Keyring;
+use super::mac::{Hs, Key};
 use super::{Identity, TokenError, identity, phoenix};
 
 /// Longest token that is looked at, in bytes.
@@ -20,7 +21,10 @@ pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 pub struct Verifier {
     phoenix: Option<Key>,
     max_age: Duration,
-    jwt: Key,
+    /// The shared key of JWTs; without one, HS* is not accepted.
+    jwt: Option<Key>,
+    /// The public keys of JWTs; HS* never gets to see them.
+    keyring: Keyring,
     expectation: Expectation,
 }
 
@@ -34,13 +38,23 @@ struct Parts<'a> {
 }
 
 impl Verifier {
-    /// Derives the keys; with Phoenix's defaults that takes about a millisecond.
+    /// Derives the keys, which with Phoenix's defaults takes about a millisecond, and reads those in files.
+    ///
+    /// Keys at a URL are there after [`Verifier::refresh`].
     ///
     /// # Errors
-    /// [`KeyError`] without a secret or with a short one.
+    /// [`KeyError`] without any key, with a short secret, or with a file that has no usable key.
     pub fn new(config: &Config) -> Result<Self, KeyError> {
         let base = long_enough("secret_key_base", config.secret_key_base.as_deref())?;
         let own = long_enough("auth.jwt_secret", config.jwt_secret.as_deref())?;
+        let jwt = own.or(base).map(Key::of_secret);
+        let keyring = Keyring::new(config);
+        if jwt.is_none() && keyring.is_empty() {
+            return Err(KeyError::Absent);
+        }
+        keyring
+            .read_files()
+            .map_err(|(setting, why)| KeyError::Unusable { setting, why })?;
         Ok(Self {
             phoenix: base.map(|secret| {
                 Key::derived(
@@ -52,7 +66,8 @@ impl Verifier {
                 )
             }),
             max_age: config.max_age,
-            jwt: Key::of_secret(own.or(base).ok_or(KeyError::Absent)?),
+            jwt,
+            keyring,
             expectation: Expectation {
                 leeway_s: config.leeway.as_secs(),
                 issuer: config.issuer.clone(),
@@ -75,17 +90,52 @@ impl Verifier {
                 phoenix::read(&parts.verified(key, algorithm)?, self.max_age, now_s)
             }
             None => {
-                let algorithm = jwt::algorithm(&decoded(parts.protected)?)?;
-                self.expectation
-                    .read(&parts.verified(&self.jwt, algorithm)?, now_s)
+                let header = jwt::header(&decoded(parts.protected)?)?;
+                let payload = match header.algorithm {
+                    Algorithm::Shared(algorithm) => {
+                        let key = self.jwt.as_ref().ok_or(TokenError::Unsigned)?;
+                        parts.verified(key, algorithm)?
+                    }
+                    Algorithm::Public(scheme) => {
+                        let (text, kid) = (parts.signed.as_bytes(), header.kid.as_deref());
+                        self.keyring.verify(scheme, kid, text, &parts.signature)?;
+                        decoded(parts.payload)?
+                    }
+                };
+                self.expectation.read(&payload, now_s)
             }
         }
+    }
+
+    /// Reads the public keys now, for at most 5 s; how many are known then.
+    ///
+    /// # Errors
+    /// One line. What was read before stays, and [`Verifier::run`] tries again.
+    pub async fn refresh(&self) -> Result<usize, String> {
+        self.keyring.refresh().await
+    }
+
+    /// Waits until the public keys were read again for a token with an unknown key, at most 2 s.
+    ///
+    /// Then the token is worth another look. It returns at once when the keys were asked for a moment ago:
+    /// strangers can't make a node fetch them more than once in 10 s.
+    pub async fn renewed(&self) {
+        self.keyring.renewed().await;
+    }
+
+    /// Keeps the public keys fresh; never ends when there is a place that they come from.
+    ///
+    /// A file is read when it changed (looked at every 5 s), a URL every `auth.jwks_refresh` (every 10 s
+    /// while it fails), and both when a token has a key that is not known.
+    pub async fn run(&self) {
+        self.keyring.run().await;
     }
 
     /// Signs a JWT (HS256) that this verifier accepts for `ttl`, in whole seconds, from `now_s` on.
     ///
     /// # Errors
-    /// [`TokenError::Subject`] when `sub` or `name` could not be verified again.
+    /// [`TokenError::Subject`] when `sub` or `name` could not be verified again, [`TokenError::Unsigned`]
+    /// without a secret.
     pub fn sign(
         &self,
         sub: &str,
@@ -96,7 +146,8 @@ impl Verifier {
         let end = now_s.saturating_add(ttl.as_secs());
         let who = identity(sub.to_owned(), name.map(str::to_owned), Some(end))?;
         let mut token = self.expectation.unsigned(&who, now_s);
-        let signature = self.jwt.sign(Algorithm::Hs256, token.as_bytes());
+        let key = self.jwt.as_ref().ok_or(TokenError::Unsigned)?;
+        let signature = key.sign(Hs::Hs256, token.as_bytes());
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(signature, &mut token);
         Ok(token)
@@ -135,7 +186,7 @@ impl<'a> Parts<'a> {
     }
 
     /// Returns the decoded payload, once the signature was verified.
-    fn verified(&self, key: &Key, algorithm: Algorithm) -> Result<Vec<u8>, TokenError> {
+    fn verified(&self, key: &Key, algorithm: Hs) -> Result<Vec<u8>, TokenError> {
         if !key.verifies(algorithm, self.signed.as_bytes(), &self.signature) {
             return Err(TokenError::Forged);
         }
@@ -150,11 +201,11 @@ fn decoded(part: &str) -> Result<Vec<u8>, TokenError> {
 }
 
 /// Finds the algorithm of a `Phoenix.Token`, whose protected part is the bare name in base64url.
-fn phoenix_algorithm(protected: &str) -> Option<Algorithm> {
+fn phoenix_algorithm(protected: &str) -> Option<Hs> {
     match protected {
-        "SFMyNTY" => Some(Algorithm::Hs256),
-        "SFMzODQ" => Some(Algorithm::Hs384),
-        "SFM1MTI" => Some(Algorithm::Hs512),
+        "SFMyNTY" => Some(Hs::Hs256),
+        "SFMzODQ" => Some(Hs::Hs384),
+        "SFM1MTI" => Some(Hs::Hs512),
         _ => None,
     }
 }
@@ -176,7 +227,7 @@ mod tests {
 
     #[test]
     fn the_prefixes_are_the_names_in_base64url() {
-        for algorithm in Algorithm::ALL {
+        for algorithm in Hs::ALL {
             let prefix = URL_SAFE_NO_PAD.encode(algorithm.name());
             assert_eq!(phoenix_algorithm(&prefix), Some(algorithm), "{prefix}");
         }

@@ -6,7 +6,7 @@ use std::future::Future;
 
 use futures_util::future::LocalBoxFuture;
 
-use super::{Context, Info};
+use super::{Context, Info, token};
 use crate::protocol::{Broadcast, Payload, Reply};
 
 /// What a join is answered with: `Ok` joins with the response, `Err` refuses with it.
@@ -32,7 +32,7 @@ pub enum Farewell {
     Left,
     /// The client joined the topic again.
     Rejoined,
-    /// The channel stopped itself.
+    /// The channel stopped itself, or the token of its join has ended.
     Stopped,
     /// The socket ended.
     SocketClosed,
@@ -73,6 +73,9 @@ pub trait Channel: 'static {
     -> impl Future<Output = JoinResult>;
 
     /// Takes a client's event.
+    ///
+    /// Never `access_token`, unless the mount leaves it to its channels (`Mount::renew`): the gateway
+    /// answers it, and the player, the name and the end of the token are new from then on.
     fn handle_in(
         &mut self,
         context: &mut Context,
@@ -117,6 +120,8 @@ pub(crate) struct Seat {
 pub(crate) enum Call {
     Join(Payload),
     In(compact_str::CompactString, Payload),
+    /// A token to renew; the channel does not see it.
+    Renew(Payload),
     Out(std::sync::Arc<crate::protocol::Fastlane>),
     Info(Info),
 }
@@ -127,6 +132,7 @@ impl Call {
         match self {
             Self::Join(_) => "join",
             Self::In(..) => "handle_in",
+            Self::Renew(_) => "renew",
             Self::Out(_) => "handle_out",
             Self::Info(_) => "handle_info",
         }
@@ -159,6 +165,9 @@ impl<C: Channel> AnyChannel for C {
                 }
                 Call::In(event, payload) => {
                     Answer::Done(C::handle_in(&mut self, &mut context, &event, payload).await)
+                }
+                Call::Renew(payload) => {
+                    Answer::Done(Outcome::Reply(token::renew(&mut context, &payload).await))
                 }
                 Call::Out(fastlane) => {
                     let broadcast = fastlane.broadcast();

@@ -3,14 +3,25 @@
 //! It is shared by the socket's channels and holds no connection.
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use super::Player;
+use super::{Player, Token};
 
 /// Connect parameters in the order they came; names may repeat, the last one counts.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+///
+/// Its `Debug` shows the names only: a value may be a token or a password.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Params(Vec<(String, String)>);
+
+impl fmt::Debug for Params {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.0.iter().map(|(name, _)| name))
+            .finish()
+    }
+}
 
 impl Params {
     /// Takes decoded pairs.
@@ -35,11 +46,11 @@ impl Params {
     }
 }
 
-/// What the connect hook may know of a request.
+/// What the connect hook may know of a request. Its `Debug` shows neither query nor headers.
 ///
 /// Headers are `x-*`, `sec-websocket-*`, `traceparent`, `tracestate` and `user-agent`; cookies are
 /// withheld because of cross-site WebSocket hijacking.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ConnectInfo {
     /// The peer's address.
     pub peer: SocketAddr,
@@ -57,6 +68,16 @@ pub struct ConnectInfo {
     pub headers: Vec<(String, String)>,
     /// The token that came as `authToken`, raw.
     pub auth_token: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for ConnectInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectInfo")
+            .field("peer", &self.peer)
+            .field("host", &self.host)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ConnectInfo {
@@ -90,8 +111,10 @@ pub struct Client {
     /// The id for forced disconnects.
     pub socket_id: Option<String>,
     player: RefCell<Option<Rc<Player>>>,
-    token_name: Option<String>,
+    token_name: RefCell<Option<Rc<str>>>,
     expires_at: Cell<Option<u64>>,
+    /// Whether some channel has a token of its own, which ends by itself.
+    own_tokens: Cell<bool>,
 }
 
 impl Client {
@@ -102,8 +125,9 @@ impl Client {
             info,
             socket_id: accepted.socket_id,
             player: RefCell::new(accepted.player.map(Rc::new)),
-            token_name: accepted.name,
+            token_name: RefCell::new(accepted.name.map(Rc::from)),
             expires_at: Cell::new(accepted.expires_at),
+            own_tokens: Cell::new(false),
         }
     }
 
@@ -121,8 +145,8 @@ impl Client {
     }
 
     /// Returns the user name that the token gave.
-    pub fn token_name(&self) -> Option<&str> {
-        self.token_name.as_deref()
+    pub fn token_name(&self) -> Option<Rc<str>> {
+        self.token_name.borrow().clone()
     }
 
     /// Returns when the token ends, in seconds since the Unix epoch.
@@ -130,8 +154,52 @@ impl Client {
         self.expires_at.get()
     }
 
-    /// Sets when the token ends, after it was renewed in place.
-    pub fn set_expires_at(&self, at: Option<u64>) {
-        self.expires_at.set(at);
+    /// Replaces the token in place by another of the same player: its end, name and copy of the player.
+    pub(crate) fn renew(&self, renewed: &Token) {
+        if self.player().is_some_and(|old| old.id == renewed.player.id) {
+            self.player.replace(Some(renewed.player.clone()));
+            self.token_name.replace(renewed.name.clone());
+            self.expires_at.set(renewed.expires_at);
+        }
+    }
+
+    /// Notes that a channel has a token of its own.
+    pub(crate) fn note_own_token(&self) {
+        self.own_tokens.set(true);
+    }
+
+    /// Says whether a channel ever had a token of its own.
+    pub fn has_own_tokens(&self) -> bool {
+        self.own_tokens.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let secret = || String::from("swordfish");
+        let params = Params::new(vec![(String::from("token"), secret())]);
+        let info = ConnectInfo {
+            peer: ([127, 0, 0, 1], 1).into(),
+            scheme: String::from("http"),
+            host: String::from("a.example"),
+            port: 80,
+            path: String::from("/socket"),
+            query: secret(),
+            headers: vec![(String::from("x-phoenix-authtoken"), secret())],
+            auth_token: Some(secret().into_bytes()),
+        };
+        let text = format!("{:?}", Client::new(params, info, Accepted::default()));
+        assert!(
+            text.contains("a.example") && text.contains("token"),
+            "{text}"
+        );
+        assert!(
+            !text.contains("swordfish") && !text.contains("115, 119"),
+            "{text}"
+        );
     }
 }

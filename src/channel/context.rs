@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    AFTER_MAX, Audience, AuthError, Authenticated, Client, Effect, History, Info, Membership,
-    NewRecord, Persist, Player, Ports, Position, ReplyTo, Unavailable,
+    AFTER_MAX, Audience, AuthError, Client, Effect, History, Info, Membership, NewRecord, OwnToken,
+    Persist, Player, Ports, Position, ReplyTo, Token, Unavailable,
 };
 use crate::protocol::{BINARY_HEADER_BYTES_MAX, Payload, Ref, Reply, Topic};
 
@@ -26,7 +26,7 @@ pub struct Context {
     effects: Effects,
     ports: Arc<dyn Ports>,
     membership: Rc<dyn Membership>,
-    authenticated: Option<(Rc<Player>, Option<String>)>,
+    own: OwnToken,
 }
 
 impl Context {
@@ -46,7 +46,7 @@ impl Context {
             effects: Effects::default(),
             ports,
             membership,
-            authenticated: None,
+            own: OwnToken::default(),
         }
     }
 
@@ -62,29 +62,62 @@ impl Context {
 
     /// Returns the player: the one of the join's token, else the socket's.
     pub fn player(&self) -> Option<Rc<Player>> {
-        match &self.authenticated {
-            Some((player, _)) => Some(player.clone()),
+        match self.own.token() {
+            Some(token) => Some(token.player),
             None => self.client.player(),
         }
     }
 
     /// Returns the user name that a token gave, which a client can't override.
-    pub fn token_name(&self) -> Option<&str> {
-        match &self.authenticated {
-            Some((_, name)) => name.as_deref(),
+    pub fn token_name(&self) -> Option<Rc<str>> {
+        match self.own.token() {
+            Some(token) => token.name,
             None => self.client.token_name(),
         }
     }
 
     /// Takes the token of a join payload for this channel.
     ///
+    /// The channel ends with the token: with `phx_error`, so that clients join again, with a fresh one.
+    ///
     /// # Errors
     /// [`AuthError`] when the token is not valid or its player can't be loaded.
     pub async fn authenticate(&mut self, token: &str) -> Result<(), AuthError> {
         let found = self.ports.authenticate(token.to_owned()).await?;
-        let Authenticated { player, name, .. } = found;
-        self.authenticated = Some((Rc::new(player), name));
+        self.client.note_own_token();
+        self.take_own(found.into());
         Ok(())
+    }
+
+    /// Replaces the token in place: the channel's own, if it has one, and the socket's when it is the same player's.
+    ///
+    /// # Errors
+    /// [`AuthError`] when nothing was changed: the token is not valid, or not of this channel's player.
+    pub(crate) async fn renew(&mut self, token: String) -> Result<(), AuthError> {
+        let found = Token::from(self.ports.authenticate(token).await?);
+        if self
+            .player()
+            .is_none_or(|player| player.id != found.player.id)
+        {
+            return Err(AuthError::Unauthorized);
+        }
+        self.client.renew(&found);
+        if let Some(newest) = self.ports.newest_player(&found.player.id) {
+            self.client.refresh_player(&newest);
+        }
+        if self.own.token().is_some() {
+            self.take_own(found);
+        }
+        Ok(())
+    }
+
+    fn take_own(&self, token: Token) {
+        let id = token.player.id.clone();
+        self.own.set(token);
+        // A change that was told while the token was looked at did not find it here.
+        if let Some(newest) = self.ports.newest_player(&id) {
+            self.own.refresh(&newest);
+        }
     }
 
     /// Returns what the node answers: history, games, videos.
@@ -211,6 +244,11 @@ impl Context {
     /// Returns the queue of effects, shared with whoever performs them.
     pub(crate) fn effects(&self) -> Effects {
         self.effects.clone()
+    }
+
+    /// Returns the place of the channel's own token, shared with the socket.
+    pub(crate) fn own_token(&self) -> OwnToken {
+        self.own.clone()
     }
 
     fn ask(&mut self, effect: Effect) {

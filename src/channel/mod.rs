@@ -11,6 +11,7 @@ mod record;
 mod router;
 mod rows;
 mod runner;
+mod token;
 
 pub(crate) use behaviour::{Answer, Call, Seat};
 pub use behaviour::{Channel, Farewell, JoinResult, Outcome};
@@ -25,5 +26,6 @@ pub use ports::{
 pub use record::{Author, Body, Epoch, NewRecord, Persist, Record};
 pub use router::{Pattern, PatternError, Router};
 pub use rows::{Game, Player, Video};
-pub(crate) use runner::{Finished, Runner, Started};
+pub(crate) use runner::{Finished, Runner, Started, is_in_callback};
 pub use runner::{PendingTurn, TurnEnd};
+pub(crate) use token::{OwnToken, Token};

@@ -123,6 +123,12 @@ pub trait Ports: Send + Sync {
     /// Counts the channels joined to a topic on this node, over all transports.
     fn subscribers(&self, topic: Topic) -> BoxFuture<'static, usize>;
 
+    /// Returns the newest copy of a player that the node remembers; it looks nothing up. By default none.
+    fn newest_player(&self, id: &str) -> Option<Player> {
+        let _ = id;
+        None
+    }
+
     /// Verifies a token and loads its player.
     fn authenticate(&self, token: String) -> BoxFuture<'static, Result<Authenticated, AuthError>>;
 }

@@ -2,12 +2,31 @@
 //!
 //! It polls a callback once; who waits is handed out as a turn and given back later.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context as Task, Poll, Waker};
 
 use super::behaviour::{Answer, Call, Farewell, Seat, Turn};
 use super::context::Effects;
+use super::token::OwnToken;
+
+thread_local! {
+    static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Says whether this thread runs a channel's code right now.
+pub(crate) fn is_in_callback() -> bool {
+    IN_CALLBACK.get()
+}
+
+/// Runs a channel's code. After a panic nothing of it is used again, so no broken state is seen.
+fn contained<T>(code: impl FnOnce() -> T) -> std::thread::Result<T> {
+    let outer = IN_CALLBACK.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(code));
+    IN_CALLBACK.set(outer);
+    result
+}
 
 /// A callback that waits, to be driven by the worker.
 pub struct PendingTurn {
@@ -48,8 +67,7 @@ impl std::future::Future for PendingTurn {
 
     fn poll(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<TurnEnd> {
         let turn = &mut self.turn;
-        // The future is dropped unpolled after a panic, so no broken state is seen.
-        match catch_unwind(AssertUnwindSafe(|| turn.as_mut().poll(task))) {
+        match contained(|| turn.as_mut().poll(task)) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready((seat, answer))) => {
                 Poll::Ready(TurnEnd::Finished(Finished { seat, answer }))
@@ -69,15 +87,22 @@ pub(crate) enum Started {
 pub(crate) struct Runner {
     seat: Option<Seat>,
     effects: Effects,
+    own: OwnToken,
 }
 
 impl Runner {
     pub(crate) fn new(seat: Seat) -> Self {
-        let effects = seat.context.effects();
+        let (effects, own) = (seat.context.effects(), seat.context.own_token());
         Self {
             seat: Some(seat),
             effects,
+            own,
         }
+    }
+
+    /// Returns the place of the channel's own token.
+    pub(crate) fn own_token(&self) -> &OwnToken {
+        &self.own
     }
 
     /// Returns the effects that were asked for and not performed yet.
@@ -101,8 +126,7 @@ impl Runner {
             mut context,
         } = self.seat.take()?;
         context.set_current(reference);
-        let make = AssertUnwindSafe(|| channel.call(context, call));
-        let Ok(turn) = catch_unwind(make) else {
+        let Ok(turn) = contained(|| channel.call(context, call)) else {
             return Some(Started::Ended(TurnEnd::Crashed));
         };
         let mut pending = PendingTurn { turn };
@@ -132,9 +156,8 @@ impl Runner {
             mut context,
         }) = self.seat.take()
         {
-            let goodbye = AssertUnwindSafe(|| channel.terminate(&mut context, farewell));
             // A panic here ends the same way: the channel is gone.
-            let _ = catch_unwind(goodbye);
+            let _ = contained(|| channel.terminate(&mut context, farewell));
         }
     }
 }

@@ -72,7 +72,7 @@ pub(super) fn player_name(context: &Context) -> Option<String> {
     // A token's name has been near no store yet, so it may hold what a store can't.
     let given = context.token_name();
     let given = given.filter(|name| !name.trim().is_empty() && storable(name));
-    Some(given.map_or_else(|| player.username.clone(), str::to_owned))
+    Some(given.map_or_else(|| player.username.clone(), |name| String::from(&*name)))
 }
 
 /// Tracks the client where the declaration has presence, and pushes `presence_state`.

@@ -17,3 +17,4 @@ pub use error::{ConfigError, Source, one_line};
 pub use keys::{Flag, Key, Preset, Unit, all as keys};
 pub use load::{Flags, Sources};
 pub use settings::{Anonymous, LogFormat, Settings};
+pub use text::log_directives;

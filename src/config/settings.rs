@@ -202,7 +202,8 @@ impl Draft {
                     format!("secret_key_base is required {why}: set FANFARE_SECRET_KEY_BASE");
                 return Err(ConfigError::Conflict(line));
             }
-            settings.development = settings.auth.jwt_secret.is_none();
+            settings.development =
+                settings.auth.jwt_secret.is_none() && !settings.auth.has_public_keys();
         }
         settings.anonymous = match (anonymous, loopback) {
             (Some(given), _) => given,

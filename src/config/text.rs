@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::auth::KeyUrl;
+
 /// What is allowed instead.
 pub type Allowed = String;
 
@@ -173,6 +175,15 @@ pub fn database_url(text: &str) -> Result<String, Allowed> {
     }
 }
 
+/// Reads the URL of a JWK Set.
+pub fn key_url(text: &str) -> Result<KeyUrl, Allowed> {
+    KeyUrl::parse(text).ok_or_else(|| {
+        String::from(
+            "must be https://HOST/PATH, or http:// to this machine, without a user or password",
+        )
+    })
+}
+
 /// Reads levels of the log: one, or some of them for single modules.
 pub fn log_level(text: &str) -> Result<String, Allowed> {
     let level = |word: &str| matches!(word, "off" | "error" | "warn" | "info" | "debug" | "trace");
@@ -190,6 +201,22 @@ pub fn log_level(text: &str) -> Result<String, Allowed> {
             "must be off, error, warn, info, debug or trace, or several such as info,fanfare::broker=debug",
         ))
     }
+}
+
+/// Writes levels of the log as `tracing` directives: a level alone is Fanfare's own.
+///
+/// Other crates log what passes through them at `debug` and `trace`: headers, frames, tokens. They stay at
+/// `info` unless they are named, as in `info,tungstenite=trace`.
+pub fn log_directives(levels: &str) -> String {
+    let directive = |one: &str| match one {
+        "debug" | "trace" => format!("info,fanfare={one}"),
+        other => other.to_owned(),
+    };
+    levels
+        .split(',')
+        .map(directive)
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 /// Parses digits alone: no sign, no space, no fraction.

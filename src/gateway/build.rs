@@ -18,17 +18,17 @@ use super::presence::Driver;
 use super::sockets::Descriptors;
 use super::{Failure, open_store, sockets};
 use crate::auth::Verifier;
-use crate::broker::{self, Broker, LocalBroker, RedisBroker};
+use crate::broker::{self, Broker, Inbox, LocalBroker, RedisBroker};
 use crate::channel::Pattern;
 use crate::channels::{self, Declaration};
 use crate::clock;
 use crate::config::{Anonymous, Settings};
 use crate::http::{Admin, DevTokens, Facts, pages};
 use crate::limits::Limits;
-use crate::presence::{Fetch, Presence};
+use crate::presence::Fetch;
 use crate::pubsub::{self, Mailbox, PubSub, WORKERS_MAX};
 use crate::socket::{self, Surroundings};
-use crate::store::{self, Store, Writer};
+use crate::store::{self, PlayerCache, Store, Writer};
 use crate::transport::Mount;
 use crate::worker::{self, Admission, Node, Served, Worker};
 
@@ -63,16 +63,17 @@ pub(super) async fn start(blueprint: Blueprint) -> Result<Running, Failure> {
     let admin_listener = sockets::admin_listener(settings.admin_listen)?;
     let driver = Driver::new(&registry, blueprint.fetch.clone())?;
     let presence = driver.presence.clone();
-    let link = connect(settings, &registry, presence.clone()).await?;
+    let players = PlayerCache::register(&registry);
+    let players = Arc::new(players.map_err(|error| Failure::new("metrics", error))?);
+    let hub = LateHub::default();
+    let inbox = inbox(hub.clone(), presence.clone(), players.clone());
+    let link = connect(settings, &registry, hub, inbox).await?;
     let store = open_store(settings).await?;
     let hub = make_hub(workers, &link, &limits, &registry)?;
     let writer = start_writer(&store, settings, &limits, &registry)?;
-    let verifier =
-        Verifier::new(&settings.auth).map_err(|error| Failure::new("the secret", error))?;
-    let verifier = Arc::new(verifier);
-    let shared = SharedPorts::new(Arc::new(make_ports(
-        settings, &limits, &store, &hub, &verifier,
-    )));
+    let verifier = verifier(settings).await?;
+    let ports = make_ports(settings, &limits, &store, &players, &hub, &verifier);
+    let shared = SharedPorts::new(Arc::new(ports));
     tokio::spawn(driver.run(hub.clone()));
     tokio::spawn(hub.clone().run_subscriptions());
     tokio::spawn(hub.clone().run_repairs(Arc::new(shared.clone())));
@@ -108,11 +109,28 @@ pub(super) async fn start(blueprint: Blueprint) -> Result<Running, Failure> {
     let admin = Admin {
         node,
         store,
+        players,
         registry,
         facts,
     };
     serve_admin(Arc::new(admin), admin_listener)?;
     Ok(running)
+}
+
+/// Makes the verifier, fetches its keys where they are at a URL, and keeps them fresh.
+///
+/// The node starts without that URL: its clients with other tokens, and guests, are served meanwhile.
+async fn verifier(settings: &Settings) -> Result<Arc<Verifier>, Failure> {
+    let verifier = Verifier::new(&settings.auth).map_err(|error| Failure::new("tokens", error))?;
+    let verifier = Arc::new(verifier);
+    if settings.auth.has_public_keys() {
+        if verifier.refresh().await.is_err() {
+            tracing::warn!("tokens of that issuer are refused until its keys are read");
+        }
+        let kept = verifier.clone();
+        tokio::spawn(async move { kept.run().await });
+    }
+    Ok(verifier)
 }
 
 fn worker_count(wanted: usize) -> usize {
@@ -136,11 +154,11 @@ fn bounded(limits: &Limits, descriptors: Descriptors) -> Limits {
 async fn connect(
     settings: &Settings,
     registry: &prometheus::Registry,
-    presence: Arc<Presence>,
+    hub: LateHub,
+    inbox: Inbox,
 ) -> Result<Link, Failure> {
     let metrics =
         broker::Metrics::register(registry).map_err(|error| Failure::new("metrics", error))?;
-    let hub = LateHub::default();
     if settings.broker.url.is_none() {
         return Ok(Link {
             broker: Arc::new(LocalBroker::new(&metrics)),
@@ -148,8 +166,7 @@ async fn connect(
             hub,
         });
     }
-    let connected =
-        RedisBroker::connect(&settings.broker, inbox(hub.clone(), presence), metrics).await;
+    let connected = RedisBroker::connect(&settings.broker, inbox, metrics).await;
     let (redis, run) = connected.map_err(|error| Failure(error.to_string()))?;
     tokio::spawn(run);
     Ok(Link {
@@ -199,6 +216,7 @@ fn make_ports(
     settings: &Settings,
     limits: &Limits,
     store: &Arc<dyn Store>,
+    players: &Arc<PlayerCache>,
     hub: &Arc<PubSub>,
     verifier: &Arc<Verifier>,
 ) -> StorePorts {
@@ -208,13 +226,14 @@ fn make_ports(
     };
     StorePorts {
         store: store.clone(),
+        players: players.clone(),
         pubsub: hub.clone(),
         verifier: verifier.clone(),
         auto_create_players: settings.players.auto_create,
         persist: settings.channels.iter().filter_map(persist).collect(),
         resume_max: limits.resume_max,
         history_bytes: limits.outbox_bytes / 2,
-        looks: super::ports::FirstLooks::default(),
+        looks: super::history::FirstLooks::default(),
     }
 }
 

@@ -11,7 +11,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::Failure;
-use crate::auth::Verifier;
+use crate::auth::{self, Verifier};
 use crate::broker::{self, RedisBroker};
 use crate::config::{Probe, Settings};
 
@@ -23,6 +23,7 @@ pub(super) async fn check(settings: &Settings) -> Result<(), Failure> {
     let rows = [
         ("configuration", Ok(String::from("valid"))),
         ("secret", secret(settings)),
+        ("public keys", public_keys(settings).await),
         ("database", store(settings).await),
         ("redis", redis(settings).await),
     ];
@@ -47,9 +48,27 @@ fn secret(settings: &Settings) -> Result<String, String> {
     if settings.development {
         return Ok(String::from("development: made at each start"));
     }
-    Verifier::new(&settings.auth)
+    if settings.auth.secret_key_base.is_none() && settings.auth.jwt_secret.is_none() {
+        return Ok(String::from("none: tokens are signed elsewhere"));
+    }
+    let secrets = auth::Config {
+        public_key_file: None,
+        jwks_file: None,
+        jwks_url: None,
+        ..settings.auth.clone()
+    };
+    Verifier::new(&secrets)
         .map(|_| String::from("given"))
         .map_err(|error| error.to_string())
+}
+
+async fn public_keys(settings: &Settings) -> Result<String, String> {
+    if !settings.auth.has_public_keys() {
+        return Ok(String::from("none: tokens are signed with the secret"));
+    }
+    let verifier = Verifier::new(&settings.auth).map_err(|error| error.to_string())?;
+    let keys = verifier.refresh().await?;
+    Ok(format!("{keys} read"))
 }
 
 async fn store(settings: &Settings) -> Result<String, String> {

@@ -11,20 +11,21 @@ use crate::channel::Player;
 use crate::clock;
 use crate::presence::Presence;
 use crate::pubsub::{Entry, PubSub};
+use crate::store::PlayerCache;
 
 /// The hub, which exists only after the broker that is told of it.
 pub(super) type LateHub = Arc<OnceLock<Arc<PubSub>>>;
 
 /// Makes the inbox of a node.
-pub(super) fn inbox(hub: LateHub, presence: Arc<Presence>) -> Inbox {
+pub(super) fn inbox(hub: LateHub, presence: Arc<Presence>, players: Arc<PlayerCache>) -> Inbox {
     Arc::new(move |notice| {
         if let Some(hub) = hub.get() {
-            take(hub, &presence, notice);
+            take(hub, &presence, &players, notice);
         }
     })
 }
 
-fn take(hub: &PubSub, presence: &Presence, notice: Notice) {
+fn take(hub: &PubSub, presence: &Presence, players: &PlayerCache, notice: Notice) {
     match notice {
         Notice::Delivery(Delivery {
             topic,
@@ -40,7 +41,7 @@ fn take(hub: &PubSub, presence: &Presence, notice: Notice) {
                 }
             }
             Letter::Broadcast { event, payload } if topic.as_str() == NODES => {
-                node_event(hub, &event, payload.as_json());
+                node_event(hub, players, &event, payload.as_json());
             }
             letter @ (Letter::Broadcast { .. } | Letter::Record { .. }) => {
                 hub.receive(topic, letter, accepted_at);
@@ -48,6 +49,7 @@ fn take(hub: &PubSub, presence: &Presence, notice: Notice) {
         },
         Notice::Connected => {
             tracing::info!("the broker is connected");
+            players.clear();
             presence.reconnected(clock::now());
             hub.compare_soon();
         }
@@ -55,11 +57,17 @@ fn take(hub: &PubSub, presence: &Presence, notice: Notice) {
             tracing::warn!("the broker is not connected");
             presence.disconnected(clock::now());
         }
-        Notice::Hole { topic, missed } => hub.hole(&topic, missed),
+        Notice::Hole { topic, missed } => {
+            if topic.as_str() == NODES {
+                // A change of a player may be among what was missed.
+                players.clear();
+            }
+            hub.hole(&topic, missed);
+        }
     }
 }
 
-fn node_event(hub: &PubSub, event: &str, payload: Option<&[u8]>) {
+fn node_event(hub: &PubSub, players: &PlayerCache, event: &str, payload: Option<&[u8]>) {
     if event != crate::http::PLAYER_UPDATED {
         return;
     }
@@ -72,6 +80,8 @@ fn node_event(hub: &PubSub, event: &str, payload: Option<&[u8]>) {
         })
     });
     if let Some(player) = player {
+        // Before the workers: a socket that is made meanwhile finds it in one place or the other.
+        players.changed(&player, clock::now());
         hub.tell_workers(&Entry::Player(Arc::new(player)));
     }
 }

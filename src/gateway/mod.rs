@@ -7,7 +7,9 @@ mod builder;
 mod check;
 mod departure;
 mod door;
+mod history;
 mod inbox;
+mod panics;
 mod ports;
 mod presence;
 mod sockets;
@@ -15,6 +17,7 @@ mod sockets;
 use std::fmt;
 
 pub use builder::{Gateway, Started};
+pub use panics::log_panics;
 
 use crate::config::{Probe, Settings};
 

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::metrics;
 use crate::protocol::{Broadcast, Fastlane, Payload, Topic};
 use crate::pubsub::Entry;
-use crate::store::{Store, StoreError};
+use crate::store::{PlayerCache, Store, StoreError};
 use crate::worker::Node;
 
 /// Largest body that an operator's request may have, in bytes.
@@ -47,6 +47,8 @@ pub struct Admin {
     pub node: Arc<Node>,
     /// The store.
     pub store: Arc<dyn Store>,
+    /// The players that the node remembers.
+    pub players: Arc<PlayerCache>,
     /// Every family.
     pub registry: Registry,
     /// What doesn't change.
@@ -125,7 +127,7 @@ impl Admin {
         };
         match self.store.raise_rating(id, rating).await {
             Ok(Some(player)) => {
-                let value = announce_player(&self.node, &player);
+                let value = self.announce_player(&player);
                 super::json(StatusCode::OK, &value)
             }
             Ok(None) | Err(StoreError::Refused(_)) => {
@@ -136,31 +138,34 @@ impl Admin {
             }
         }
     }
-}
 
-/// Replaces the player's copies on every node and pushes `player_updated` on `user:<id>`.
-fn announce_player(node: &Node, player: &Player) -> Value {
-    let value = json!({"id": player.id, "username": player.username, "rating": player.rating});
-    let payload = Payload::from_value(&value);
-    node.pubsub
-        .tell_workers(&Entry::Player(Arc::new(player.clone())));
-    node.pubsub.tell_nodes(
-        &nodes_topic(),
-        Letter::Broadcast {
-            event: PLAYER_UPDATED.to_owned(),
-            payload: payload.clone(),
-        },
-    );
-    if let Ok(topic) = Topic::try_from(format!("user:{}", player.id).as_str()) {
-        let broadcast = Broadcast {
-            topic,
-            event: PLAYER_UPDATED.into(),
-            payload,
-        };
-        let fastlane = Arc::new(Fastlane::new(broadcast));
-        node.pubsub.broadcast(&fastlane, None, clock::unix_us());
+    /// Replaces the player's copies on every node and pushes `player_updated` on `user:<id>`.
+    fn announce_player(&self, player: &Player) -> Value {
+        let value = json!({"id": player.id, "username": player.username, "rating": player.rating});
+        let payload = Payload::from_value(&value);
+        // Before the workers: a socket that is made meanwhile finds it in one place or the other.
+        self.players.changed(player, clock::now());
+        let node = &self.node;
+        node.pubsub
+            .tell_workers(&Entry::Player(Arc::new(player.clone())));
+        node.pubsub.tell_nodes(
+            &nodes_topic(),
+            Letter::Broadcast {
+                event: PLAYER_UPDATED.to_owned(),
+                payload: payload.clone(),
+            },
+        );
+        if let Ok(topic) = Topic::try_from(format!("user:{}", player.id).as_str()) {
+            let broadcast = Broadcast {
+                topic,
+                event: PLAYER_UPDATED.into(),
+                payload,
+            };
+            let fastlane = Arc::new(Fastlane::new(broadcast));
+            node.pubsub.broadcast(&fastlane, None, clock::unix_us());
+        }
+        value
     }
-    value
 }
 
 fn decoded(segment: &str) -> String {

@@ -22,6 +22,8 @@ pub mod events {
     pub const HEARTBEAT: &str = "heartbeat";
     /// The topic of heartbeats.
     pub const PHOENIX: &str = "phoenix";
+    /// Renews the token of a socket in place.
+    pub const ACCESS_TOKEN: &str = "access_token";
     /// Tells which records or broadcasts a subscriber missed.
     pub const GAP: &str = "gap";
 
@@ -29,7 +31,7 @@ pub mod events {
     pub fn is_reserved(event: &str) -> bool {
         event.starts_with("phx_")
             || event.starts_with("presence_")
-            || matches!(event, GAP | "disconnect" | "access_token")
+            || matches!(event, GAP | "disconnect" | ACCESS_TOKEN)
     }
 }
 
@@ -152,6 +154,8 @@ pub enum Ending {
     Closed,
     /// `phx_error`: it crashed; clients rejoin.
     Crashed,
+    /// `phx_error`: the token of its join has ended; clients rejoin, with a fresh one.
+    Expired,
 }
 
 impl Ending {
@@ -159,7 +163,7 @@ impl Ending {
     pub fn event(self) -> &'static str {
         match self {
             Self::Closed => events::CLOSE,
-            Self::Crashed => events::ERROR,
+            Self::Crashed | Self::Expired => events::ERROR,
         }
     }
 
@@ -168,6 +172,7 @@ impl Ending {
         match self {
             Self::Closed => "{}",
             Self::Crashed => r#"{"reason":"channel_crash"}"#,
+            Self::Expired => r#"{"reason":"token expired"}"#,
         }
     }
 }

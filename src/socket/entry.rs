@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::channel::{Call, Info, JoinResult, Runner};
-use crate::protocol::{Fastlane, Message, Ref, Topic};
+use crate::protocol::{Fastlane, Message, Ref, Topic, events};
 
 /// The most messages that wait behind a callback of one channel; then: reply `rate limited`.
 pub(super) const QUEUE_MAX: usize = 1_000;
@@ -35,8 +35,13 @@ pub(super) enum Waiting {
 
 impl Waiting {
     /// Splits a client's event or a note into a call and the reference it is about.
-    pub(super) fn into_call(self) -> (Call, Option<Ref>) {
+    ///
+    /// A token to renew is for the gateway when it `renews`, else an event like any other.
+    pub(super) fn into_call(self, renews: bool) -> (Call, Option<Ref>) {
         match self {
+            Self::Message(message) if renews && message.event == events::ACCESS_TOKEN => {
+                (Call::Renew(message.payload), message.reference)
+            }
             Self::Message(message) => (Call::In(message.event, message.payload), message.reference),
             Self::Intercepted(fastlane) => (Call::Out(fastlane), None),
             Self::Info(info) => (Call::Info(info), None),

@@ -92,6 +92,7 @@ pub struct Socket {
     rate: Rate,
     malformed: u8,
     channels_made: u32,
+    pub(super) renews: bool,
 }
 
 impl Socket {
@@ -104,6 +105,12 @@ impl Socket {
     ) -> Self {
         let limits = &around.limits;
         let rate = Rate::new(limits.messages_per_second, limits.messages_burst);
+        // The player may have changed since the handshake; later changes are told.
+        let player = client.player();
+        let newest = player.and_then(|player| around.ports.newest_player(&player.id));
+        if let Some(newest) = newest {
+            client.refresh_player(&newest);
+        }
         Self {
             serializer,
             around,
@@ -114,6 +121,7 @@ impl Socket {
             rate,
             malformed: 0,
             channels_made: 0,
+            renews: true,
         }
     }
 
@@ -321,7 +329,7 @@ impl Socket {
                         return self.refuse(message, "invalid", out);
                     }
                 }
-                let (call, reference) = waiting.into_call();
+                let (call, reference) = waiting.into_call(self.renews);
                 self.run(at, call, reference, out);
             }
         }

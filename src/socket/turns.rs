@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use super::entry::{ChannelId, Entry, JoinRefs, Phase, Waiting};
 use super::machine::{Output, Socket};
 use crate::channel::{
-    Answer, Call, Effect, Farewell, Finished, JoinResult, Outcome, Started, TurnEnd,
+    Answer, Call, Effect, Farewell, Finished, JoinResult, Outcome, Player, Started, TurnEnd,
 };
 use crate::clock;
 use crate::protocol::{Ending, Outgoing, Payload, Ref, Reply, Topic};
@@ -35,6 +35,29 @@ impl Socket {
         };
         if matches!(self.entries[at].phase, Phase::Joined) {
             self.flush_at(at, out);
+        }
+    }
+
+    /// Sets whether the event `access_token` renews the token here; if not, channels get it. By default it does.
+    pub fn set_renews(&mut self, renews: bool) {
+        self.renews = renews;
+    }
+
+    /// Replaces the copies of a player: the socket's, and those of channels with a token of their own.
+    pub fn refresh_player(&self, fresh: &Player) {
+        self.client().refresh_player(fresh);
+        for entry in &self.entries {
+            entry.runner.own_token().refresh(fresh);
+        }
+    }
+
+    /// Ends the channels whose own token has ended; the socket and its other channels stay.
+    pub fn end_expired(&mut self, now_s: u64, out: &mut Vec<Output>) {
+        let ended = |entry: &Entry| {
+            matches!(entry.phase, Phase::Joined) && entry.runner.own_token().has_ended(now_s)
+        };
+        while let Some(at) = self.entries.iter().position(ended) {
+            self.finish(at, Some(Farewell::Stopped), Ending::Expired, out);
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod config;
 mod migrations;
+mod players;
 mod postgres;
 mod row;
 mod sqlite;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 pub use config::{Config, NotSynchronousCommit, SynchronousCommit};
+pub use players::{LoadStart, PLAYER_TTL, PLAYERS_MAX, PlayerCache};
 pub use postgres::Postgres;
 pub use sqlite::Sqlite;
 pub use writer::{Completion, Full, Lane, Metrics, Outcome, Writer};

@@ -122,6 +122,8 @@ pub struct Mount {
     pub subprotocols: Vec<String>,
     /// Whether a token may come as a subprotocol (`authToken`). Default: no.
     pub auth_token: bool,
+    /// Whether the event `access_token` on a joined topic renews the socket's token. Default: yes; else channels get it.
+    pub renew: bool,
     /// Closes a socket with 1001 after this long without a frame. Default: `limits.idle_seconds`.
     pub idle: Duration,
     /// The bounds of its sockets.
@@ -156,6 +158,7 @@ impl Mount {
             origins: OriginPolicy::RequestHost,
             subprotocols: Vec::new(),
             auth_token: false,
+            renew: true,
             idle: Duration::from_secs(limits.idle_seconds),
             limits,
             read_buffer_bytes: 1_024,

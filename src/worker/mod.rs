@@ -307,7 +307,8 @@ impl Worker {
         self.drive(connection, Socket::end_all);
     }
 
-    /// Closes idle connections and those whose token has expired; cuts those that linger.
+    /// Closes idle connections and those whose token has expired, ends channels whose own token has, and
+    /// cuts connections that linger.
     async fn sweep(self: Rc<Self>) {
         let shortest = self
             .node
@@ -335,7 +336,13 @@ impl Worker {
     }
 
     fn check(self: &Rc<Self>, connection: &Rc<Connection>, now_ms: u64, now_s: u64) {
-        let expires_at = connection.socket.borrow().client().expires_at();
+        let (expires_at, own_tokens) = {
+            let socket = connection.socket.borrow();
+            (
+                socket.client().expires_at(),
+                socket.client().has_own_tokens(),
+            )
+        };
         let silent_ms = now_ms.saturating_sub(connection.heard_at_ms.get());
         if now_ms >= connection.cut_at_ms.get() {
             connection.cut();
@@ -343,6 +350,8 @@ impl Worker {
             self.close(connection, CloseReason::Idle);
         } else if expires_at.is_some_and(|at| at <= now_s) {
             self.close(connection, CloseReason::TokenExpired);
+        } else if own_tokens {
+            self.drive(connection, |socket, out| socket.end_expired(now_s, out));
         }
     }
 

@@ -67,7 +67,7 @@ fn take(worker: &Rc<Worker>, entry: Entry) {
         }
         Entry::Player(player) => {
             for connection in all(worker) {
-                connection.socket.borrow().client().refresh_player(&player);
+                connection.socket.borrow().refresh_player(&player);
             }
         }
         Entry::Count { topic, answer } => {

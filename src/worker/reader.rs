@@ -64,12 +64,13 @@ fn open(worker: &Rc<Worker>, upgraded: Upgraded) -> Rc<Connection> {
     });
     let around = upgraded.served.around.clone();
     let outbox = Outbox::new(around.limits.outbox_bytes);
-    let socket = Socket::new(
+    let mut socket = Socket::new(
         upgraded.serializer,
         Rc::new(upgraded.client),
         around,
         members.clone(),
     );
+    socket.set_renews(upgraded.served.mount.renew);
     let mut connections = worker.connections.borrow_mut();
     let slot = connections.vacant_entry();
     let serial = worker.serials.get();

@@ -7,6 +7,7 @@
 pub mod chromium;
 pub mod http;
 pub mod journey;
+pub mod key_server;
 pub mod node;
 pub mod npm;
 pub mod phoenix;
@@ -15,5 +16,6 @@ pub mod process;
 pub mod records;
 pub mod redis;
 pub mod scene;
+pub mod signer;
 pub mod token;
 pub mod ws;

@@ -2,10 +2,12 @@
 //!
 //! Values of secrets are never shown.
 
+use std::path::PathBuf;
+
 use super::node::secret;
 use super::{Key, Unit, put, put_some};
 use crate::auth::Digest;
-use crate::config::text::{boolean, choice, count, seconds, words};
+use crate::config::text::{boolean, choice, count, key_url, seconds, words};
 
 /// Longest life of a token, in seconds: ten years.
 const MAX_AGE_S: u64 = 3_650 * 86_400;
@@ -97,6 +99,42 @@ pub(super) const KEYS: &[Key] = &[
         |draft, text| put_some(&mut draft.settings.auth.audience, words(text, 1, 255)),
     )
     .by_default("not checked"),
+    Key::new(
+        "auth",
+        "public_key_file",
+        "",
+        Unit::Text,
+        "A PEM file of public keys for JWTs (RS256, ES256, EdDSA); read again when it changes.",
+        |draft, text| put_some(&mut draft.settings.auth.public_key_file, path(text)),
+    )
+    .by_default("none"),
+    Key::new(
+        "auth",
+        "jwks_file",
+        "",
+        Unit::Text,
+        "A JWK Set file of public keys for JWTs, chosen by `kid`; read again when it changes.",
+        |draft, text| put_some(&mut draft.settings.auth.jwks_file, path(text)),
+    )
+    .by_default("none"),
+    Key::new(
+        "auth",
+        "jwks_url",
+        "",
+        Unit::Url,
+        "Where a JWK Set of public keys for JWTs is published: `https://`, or `http://` on this machine; the node starts without it.",
+        |draft, text| put_some(&mut draft.settings.auth.jwks_url, key_url(text)),
+    )
+    .by_default("none")
+    .secret(),
+    Key::new(
+        "auth",
+        "jwks_refresh",
+        "5m",
+        Unit::Duration,
+        "How often `auth.jwks_url` is fetched; also for a token with an unknown `kid`, at most every 10 s.",
+        |draft, text| put(&mut draft.settings.auth.jwks_refresh, seconds(text, 10, 86_400)),
+    ),
 ];
 
 pub(super) const PLAYERS: &[Key] = &[Key::new(
@@ -107,6 +145,10 @@ pub(super) const PLAYERS: &[Key] = &[Key::new(
     "Whether a token's unknown player is created from its claims.",
     |draft, text| put(&mut draft.settings.players.auto_create, boolean(text)),
 )];
+
+fn path(text: &str) -> Result<PathBuf, String> {
+    words(text, 1, 4_096).map(PathBuf::from)
+}
 
 fn digest(text: &str) -> Result<Digest, String> {
     let words = [

@@ -120,7 +120,7 @@ pub(super) const KEYS: &[Key] = &[
         "log_level",
         "info",
         Unit::Text,
-        "What is logged: `off`, `error`, `warn`, `info`, `debug` or `trace`, also by module.",
+        "What is logged: `off`, `error`, `warn`, `info`, `debug` or `trace`, also by module. `debug` and `trace` alone are Fanfare's own, without secrets; other crates must be named for more than `info`, and then show raw traffic, tokens included.",
         |draft, text| put(&mut draft.settings.log_level, log_level(text)),
     )
     .flag("log-level", "LEVEL"),
