@@ -11,6 +11,9 @@ pub mod channels {}
 #[doc = include_str!("protocol.md")]
 pub mod protocol {}
 
+#[doc = include_str!("tokens.md")]
+pub mod tokens {}
+
 #[doc = include_str!("settings.md")]
 pub mod settings {}
 
