@@ -144,7 +144,8 @@ impl Socket {
         self.receive(decoded, now, out);
     }
 
-    fn receive(
+    /// Takes a message that was read already, or what was wrong with it.
+    pub fn receive(
         &mut self,
         decoded: Result<Message, DecodeError>,
         now: Instant,
@@ -247,6 +248,7 @@ impl Socket {
                 context: Box::new(context),
             }),
             waiting: VecDeque::new(),
+            serves_client: true,
             replaced,
         });
         self.joins.push_back(id);
@@ -320,6 +322,7 @@ impl Socket {
                         return self.refuse(message, "invalid", out);
                     }
                 }
+                self.entries[at].serves_client = matches!(waiting, Waiting::Message(_));
                 let (call, reference) = waiting.into_call();
                 self.run(at, call, reference, out);
             }
@@ -386,6 +389,12 @@ impl Socket {
             let mut entry = self.remove(0, Farewell::SocketClosed, out);
             self.flush(&mut entry, out);
         }
+    }
+
+    /// Says whether a client's message to a topic is still to be answered or to be looked at.
+    pub fn owes(&self, topic: &str) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|entry| entry.topic.as_str() == topic && entry.owes())
     }
 
     /// Returns how many channels are joined or joining.
