@@ -4,27 +4,28 @@
 
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use serde_json::Value;
 
 use crate::broker::{Delivery, Inbox, Letter, NODES, Notice};
 use crate::channel::Player;
 use crate::clock;
 use crate::presence::Presence;
-use crate::pubsub::{Entry, PubSub};
+use crate::pubsub::{Answer, AnswerTo, Asked, Calls, Entry, PubSub, Question};
 
 /// The hub, which exists only after the broker that is told of it.
 pub(super) type LateHub = Arc<OnceLock<Arc<PubSub>>>;
 
 /// Makes the inbox of a node.
-pub(super) fn inbox(hub: LateHub, presence: Arc<Presence>) -> Inbox {
+pub(super) fn inbox(hub: LateHub, presence: Arc<Presence>, calls: Arc<Calls>) -> Inbox {
     Arc::new(move |notice| {
         if let Some(hub) = hub.get() {
-            take(hub, &presence, notice);
+            take(hub, &presence, &calls, notice);
         }
     })
 }
 
-fn take(hub: &PubSub, presence: &Presence, notice: Notice) {
+fn take(hub: &PubSub, presence: &Presence, calls: &Calls, notice: Notice) {
     match notice {
         Notice::Delivery(Delivery {
             topic,
@@ -42,6 +43,19 @@ fn take(hub: &PubSub, presence: &Presence, notice: Notice) {
             Letter::Broadcast { event, payload } if topic.as_str() == NODES => {
                 node_event(hub, &event, payload.as_json());
             }
+            Letter::Ask {
+                from: incarnation,
+                request,
+                worker,
+                question,
+            } => {
+                let to = AnswerTo::Node {
+                    incarnation,
+                    request,
+                };
+                ask(hub, worker, &question, to);
+            }
+            Letter::Answer { request, answer } => calls.answered(request, &answer),
             letter @ (Letter::Broadcast { .. } | Letter::Record { .. }) => {
                 hub.receive(topic, letter, accepted_at);
             }
@@ -56,6 +70,16 @@ fn take(hub: &PubSub, presence: &Presence, notice: Notice) {
             presence.disconnected(clock::now());
         }
         Notice::Hole { topic, missed } => hub.hole(&topic, missed),
+    }
+}
+
+/// Hands a question of another node to the worker that it is for.
+fn ask(hub: &PubSub, worker: u32, question: &Bytes, to: AnswerTo) {
+    let mailbox = usize::try_from(worker).ok();
+    let mailbox = mailbox.and_then(|worker| hub.mailboxes().get(worker));
+    match (mailbox, Question::decode(question)) {
+        (Some(mailbox), Some(question)) => mailbox.push(Entry::Ask(Asked::new(question, to))),
+        (None, _) | (_, None) => to.answer(hub, Answer::Gone),
     }
 }
 
