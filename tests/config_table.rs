@@ -29,6 +29,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("auth.audience", "them"),
     ("players.auto_create", "false"),
     ("transport.origins", "off"),
+    ("transport.longpoll", "false"),
     ("broker.prefix", "other:"),
     ("store.synchronous_commit", "off"),
 ];
