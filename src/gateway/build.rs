@@ -26,10 +26,11 @@ use crate::config::{Anonymous, Settings};
 use crate::http::{Admin, DevTokens, Facts, pages};
 use crate::limits::Limits;
 use crate::presence::Presence;
-use crate::pubsub::{self, Mailbox, PubSub, WORKERS_MAX};
+use crate::pubsub::{self, Calls, Mailbox, PubSub, WORKERS_MAX};
 use crate::socket::{self, Surroundings};
 use crate::store::{self, Store, Writer};
 use crate::transport::Mount;
+use crate::transport::longpoll::TokenKey;
 use crate::worker::{self, Admission, Node, Served, Worker};
 
 /// Runs a node until it is told to go.
@@ -43,6 +44,7 @@ struct Link {
     broker: Arc<dyn Broker>,
     redis: Option<Arc<RedisBroker>>,
     hub: LateHub,
+    calls: Arc<Calls>,
 }
 
 async fn start(settings: &Settings) -> Result<Running, Failure> {
@@ -81,6 +83,8 @@ async fn start(settings: &Settings) -> Result<Running, Failure> {
             limits.connections,
             limits.connects_per_second,
         )),
+        calls: link.calls,
+        sessions: session_key(&settings.auth)?,
         metrics: worker::Metrics::register(&registry)
             .map_err(|error| Failure::new("metrics", error))?,
         pages: pages(
@@ -133,22 +137,40 @@ async fn connect(
     let metrics =
         broker::Metrics::register(registry).map_err(|error| Failure::new("metrics", error))?;
     let hub = LateHub::default();
+    let calls = Arc::new(Calls::new(random("incarnation")?));
     if settings.broker.url.is_none() {
         return Ok(Link {
             broker: Arc::new(LocalBroker::new(&metrics)),
             redis: None,
             hub,
+            calls,
         });
     }
-    let connected =
-        RedisBroker::connect(&settings.broker, inbox(hub.clone(), presence), metrics).await;
+    let inbox = inbox(hub.clone(), presence, calls.clone());
+    let connected = RedisBroker::connect(&settings.broker, inbox, metrics).await;
     let (redis, run) = connected.map_err(|error| Failure(error.to_string()))?;
     tokio::spawn(run);
+    let subscribed = redis.subscribe(&calls.topic()).await;
+    subscribed.map_err(|error| Failure::new("the topic of the node", error))?;
     Ok(Link {
         broker: redis.clone(),
         redis: Some(redis),
         hub,
+        calls,
     })
+}
+
+/// Makes a random number.
+fn random(what: &str) -> Result<u64, Failure> {
+    getrandom::u64().map_err(|error| Failure::new(&format!("no random {what}"), error))
+}
+
+/// Makes the key of long-poll sessions; without a secret they end with this process.
+fn session_key(auth: &crate::auth::Config) -> Result<TokenKey, Failure> {
+    let given = auth.secret_key_base.as_ref().or(auth.jwt_secret.as_ref());
+    let secret = given.cloned().or_else(crate::auth::random_secret);
+    let secret = secret.ok_or_else(|| Failure(String::from("no random secret")))?;
+    Ok(TokenKey::new(&secret))
 }
 
 fn make_hub(
@@ -231,6 +253,9 @@ fn serve_socket(
     mount.origins = settings.transport.origins.clone();
     mount.read_buffer_bytes = settings.transport.read_buffer_bytes;
     mount.auth_token = true;
+    mount.longpoll = mount.longpoll.filter(|_| settings.transport.longpoll);
+    mount.longpoll_window = settings.transport.longpoll_window;
+    mount.owner_timeout = settings.transport.longpoll_owner_timeout;
     let around = Surroundings {
         router,
         ports: Arc::new(shared),

@@ -2,7 +2,6 @@
 //!
 //! It writes nothing; replies and pongs go through the outbox.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -13,14 +12,12 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use super::connection::{Connection, Duplex, Parts, Seat};
-use super::member::Members;
+use super::connection::{Connection, Duplex, Link, Seat};
+use super::lifetime::{self, Opened};
 use super::{Served, Worker};
 use crate::channel::Client;
 use crate::clock;
-use crate::protocol::{CloseReason, Serializer};
-use crate::pubsub::SocketId;
-use crate::socket::{Outbox, Socket};
+use crate::protocol::Serializer;
 use crate::transport::{ReadEnd, limits_of, read_end};
 
 /// The close code of a peer that vanished (RFC 6455, 7.1.5).
@@ -39,59 +36,26 @@ pub(super) struct Upgraded {
 
 /// Serves a connection until it ends.
 pub(super) async fn serve(worker: Rc<Worker>, upgraded: Upgraded) {
-    let leftover = upgraded.leftover.clone();
     let config = limits_of(&upgraded.served.mount);
-    let connection = open(&worker, upgraded);
+    let opened = Opened {
+        idle: upgraded.served.mount.idle,
+        link: Link::WebSocket(upgraded.stream),
+        serializer: upgraded.serializer,
+        client: upgraded.client,
+        around: upgraded.served.around.clone(),
+        seat: upgraded.seat,
+    };
+    let connection = lifetime::open(&worker, opened);
     let duplex = Duplex {
         connection: connection.clone(),
         touch: Worker::touch,
         worker: worker.clone(),
     };
     let mut stream =
-        WebSocketStream::from_partially_read(duplex, leftover, Role::Server, Some(config)).await;
+        WebSocketStream::from_partially_read(duplex, upgraded.leftover, Role::Server, Some(config))
+            .await;
     let code = read(&worker, &connection, &mut stream).await;
-    finish(&worker, &connection, code);
-}
-
-fn open(worker: &Rc<Worker>, upgraded: Upgraded) -> Rc<Connection> {
-    let members = Rc::new(Members {
-        worker: worker.clone(),
-        connection: Cell::new(None),
-    });
-    let around = upgraded.served.around.clone();
-    let outbox = Outbox::new(around.limits.outbox_bytes);
-    let socket = Socket::new(
-        upgraded.serializer,
-        Rc::new(upgraded.client),
-        around,
-        members.clone(),
-    );
-    let mut connections = worker.connections.borrow_mut();
-    let slot = connections.vacant_entry();
-    let serial = worker.serials.get();
-    worker.serials.set(serial.wrapping_add(1));
-    let connection = Rc::new(Connection::new(Parts {
-        id: SocketId {
-            slot: slot.key() as u32,
-            serial,
-        },
-        socket,
-        outbox,
-        stream: upgraded.stream,
-        idle: upgraded.served.mount.idle,
-        started: worker.started,
-        seat: upgraded.seat,
-    }));
-    members.connection.set(Some(Rc::downgrade(&connection)));
-    slot.insert(connection.clone());
-    let metrics = &worker.node.metrics;
-    metrics.opened.with_label_values(&["websocket"]).inc();
-    metrics.connections.with_label_values(&["websocket"]).inc();
-    metrics
-        .sockets
-        .with_label_values(&[&worker.index.to_string()])
-        .inc();
-    connection
+    lifetime::finish(&worker, &connection, code);
 }
 
 /// Reads until the connection ends; returns the close code that it ended with.
@@ -137,22 +101,4 @@ async fn read(
 async fn discard(duplex: &mut Duplex) {
     let mut scratch = [0u8; 4096];
     while matches!(duplex.read(&mut scratch).await, Ok(1..)) {}
-}
-
-fn finish(worker: &Rc<Worker>, connection: &Rc<Connection>, code: u16) {
-    let code = connection.closing.get().map_or(code, CloseReason::code);
-    worker.drive(connection, Socket::end_all);
-    connection.write();
-    connection.cut();
-    worker
-        .connections
-        .borrow_mut()
-        .try_remove(connection.id.slot as usize);
-    let metrics = &worker.node.metrics;
-    metrics.closed.with_label_values(&[&code.to_string()]).inc();
-    metrics.connections.with_label_values(&["websocket"]).dec();
-    metrics
-        .sockets
-        .with_label_values(&[&worker.index.to_string()])
-        .dec();
 }

@@ -7,6 +7,7 @@
 pub mod chromium;
 pub mod http;
 pub mod journey;
+pub mod longpoll;
 pub mod node;
 pub mod npm;
 pub mod phoenix;
