@@ -2,10 +2,10 @@
 
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint fmt run demo clean
+.PHONY: help setup test lint fmt reference run demo clean
 
 help: ## says what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## installs what the tests need and is missing: Redis, Postgres, Node.js, Chromium, packages of npm
 	@bash tests/setup.sh
@@ -20,6 +20,11 @@ lint: ## checks the format and the lints
 
 fmt: ## formats the code
 	$(CARGO) fmt --all
+
+reference: ## writes the manual's page of settings from the table of settings
+	$(CARGO) build --locked --quiet --example settings-reference
+	$(CARGO) run --locked --quiet --example settings-reference > src/manual/.settings.md
+	mv src/manual/.settings.md src/manual/settings.md
 
 run: ## runs a node on http://127.0.0.1:4000, as released
 	$(CARGO) run --locked --release

@@ -80,8 +80,9 @@ pub async fn run(
     }
     node.stop_accepting();
     tokio::select! {
-        () = close_all(config.spread, node) => {}
+        biased;
         () = reached(&mut urgency, Urgency::Now) => {}
+        () = close_all(config.spread, node) => {}
     }
     node.end_workers().await;
     let left = node.flush(config.flush).await;

@@ -31,6 +31,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("transport.origins", "off"),
     ("transport.longpoll", "false"),
     ("broker.prefix", "other:"),
+    ("broker.ca_file", "ca.pem"),
     ("store.synchronous_commit", "off"),
 ];
 

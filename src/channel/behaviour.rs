@@ -121,6 +121,18 @@ pub(crate) enum Call {
     Info(Info),
 }
 
+impl Call {
+    /// Returns the callback's name, for metrics.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Join(_) => "join",
+            Self::In(..) => "handle_in",
+            Self::Out(_) => "handle_out",
+            Self::Info(_) => "handle_info",
+        }
+    }
+}
+
 /// What a call gave.
 pub(crate) enum Answer {
     Joined(JoinResult),

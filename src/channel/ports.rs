@@ -98,6 +98,9 @@ pub trait Ports: Send + Sync {
         create: bool,
     ) -> BoxFuture<'static, Result<Option<Video>, Unavailable>>;
 
+    /// Counts the channels joined to a topic on this node, over all transports.
+    fn subscribers(&self, topic: Topic) -> BoxFuture<'static, usize>;
+
     /// Verifies a token and loads its player.
     fn authenticate(&self, token: String) -> BoxFuture<'static, Result<Authenticated, AuthError>>;
 }

@@ -94,6 +94,16 @@ pub struct Record {
 }
 
 impl Body {
+    /// Returns the kind that metrics name.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Score { .. } => "score",
+            Self::Message { .. } => "message",
+            Self::Annotation { .. } => "annotation",
+            Self::Custom { .. } => "custom",
+        }
+    }
+
     /// Returns the event that announces such a record.
     pub fn event(&self) -> &str {
         match self {

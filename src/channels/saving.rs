@@ -3,24 +3,20 @@
 //! What the server makes (author, uid, time) is made here and never read from a payload.
 
 use super::served::Served;
-use crate::channel::{Author, Body, Context, NewRecord, Outcome, Persist};
+use crate::channel::{Author, Body, Context, NewRecord, Outcome};
 use crate::clock;
 use crate::protocol::{Payload, Reply};
 
 /// Saves a record; its broadcast and the reply `{id, uid}` follow the commit.
 ///
-/// One with a client's key is stored before it is broadcast, whatever the declaration says, since
-/// only the store knows whether the key came before.
+/// One with a client's key is stored before it is broadcast, whatever the declaration says: the worker
+/// sees to that.
 pub(super) fn save(
     context: &mut Context,
     served: &Served,
     body: Body,
     client_key: Option<String>,
 ) -> Outcome {
-    let persist = match client_key {
-        Some(_) => Persist::Before,
-        None => served.persist,
-    };
     let record = NewRecord {
         topic: context.topic().clone(),
         uid: clock::uid(),
@@ -29,7 +25,7 @@ pub(super) fn save(
         inserted_at: clock::unix_us(),
         body,
     };
-    context.save(record, persist);
+    context.save(record, served.persist);
     Outcome::NoReply
 }
 

@@ -44,11 +44,14 @@ impl Served {
 
     /// Returns the name within the topic: the slug, room, video id or player id.
     ///
-    /// It is what follows the last `:` of the pattern, so that `score:*` and `score:open*` find the same
-    /// game for a topic; the whole topic when the pattern has none.
+    /// It is what follows the last `:` of a prefix, so that `score:*` and `score:open*` find the same game
+    /// for a topic, and the first `:` of an exact topic; without one, what follows the prefix, or the topic.
     pub(super) fn name<'a>(&self, topic: &'a Topic) -> &'a str {
-        let (Pattern::Exact(fixed) | Pattern::Prefix(fixed)) = &self.pattern;
-        let start = fixed.rfind(':').map_or(0, |at| at + 1);
+        let (colon, otherwise) = match &self.pattern {
+            Pattern::Exact(name) => (name.find(':'), 0),
+            Pattern::Prefix(prefix) => (prefix.rfind(':'), prefix.len()),
+        };
+        let start = colon.map_or(otherwise, |at| at + 1);
         topic.as_str().get(start..).unwrap_or_default()
     }
 

@@ -8,6 +8,8 @@ use super::settings::Settings;
 
 /// What stands above the tables.
 const INTRODUCTION: &str = "\
+# Settings
+
 Flags win over the environment, the environment over the file, the file over the defaults. A duration is a number \
 of seconds or has a unit (`250ms`, `5s`, `2m`, `1h`, `1d`); a size is a number of bytes or has one (`64KiB`, `1MiB`, \
 `1GiB`). `--config FILE` or `FANFARE_CONFIG` names the file, which is TOML. Anything unknown or not allowed is an \
@@ -27,7 +29,7 @@ impl Settings {
             text.push_str(&row(key));
         }
         text.push_str(
-            "\n### `[[channels]]`\n\n| field | default | what it says |\n| --- | --- | --- |\n",
+            "\n## `[[channels]]`\n\n| field | default | what it says |\n| --- | --- | --- |\n",
         );
         for field in FIELDS {
             text.push_str(&format!(
@@ -42,12 +44,12 @@ impl Settings {
 fn heading(section: &str) -> String {
     match section {
         "" => String::from(
-            "\n### The node (before the first section)\n\n\
+            "\n## The node (before the first section)\n\n\
              | setting | flag | environment | default | unit | what it does |\n\
              | --- | --- | --- | --- | --- | --- |\n",
         ),
         name => format!(
-            "\n### `[{name}]`\n\n\
+            "\n## `[{name}]`\n\n\
              | setting | environment | default | unit | what it does |\n\
              | --- | --- | --- | --- | --- |\n"
         ),

@@ -10,7 +10,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::oneshot;
 
-use super::departure::Running;
+use super::departure::{Running, Told};
 use super::door::Door;
 use super::inbox::{LateHub, inbox};
 use super::ports::{SharedPorts, StorePorts};
@@ -25,7 +25,7 @@ use crate::clock;
 use crate::config::{Anonymous, Settings};
 use crate::http::{Admin, DevTokens, Facts, pages};
 use crate::limits::Limits;
-use crate::presence::Presence;
+use crate::presence::{Fetch, Presence};
 use crate::pubsub::{self, Calls, Mailbox, PubSub, WORKERS_MAX};
 use crate::socket::{self, Surroundings};
 use crate::store::{self, Store, Writer};
@@ -33,10 +33,14 @@ use crate::transport::Mount;
 use crate::transport::longpoll::TokenKey;
 use crate::worker::{self, Admission, Node, Served, Worker};
 
-/// Runs a node until it is told to go.
-pub(super) async fn serve(settings: Settings) -> Result<(), Failure> {
-    let running = start(&settings).await?;
-    running.until_told(&settings.drain).await
+/// What a node is built from.
+pub(super) struct Blueprint {
+    pub(super) settings: Settings,
+    /// Served before the declared socket, in order.
+    pub(super) mounts: Vec<Mount>,
+    /// Whether the channels of the settings and the demo page are served.
+    pub(super) declared: bool,
+    pub(super) fetch: Option<Fetch>,
 }
 
 /// The broker of a node, and whether it is the only node.
@@ -47,7 +51,10 @@ struct Link {
     calls: Arc<Calls>,
 }
 
-async fn start(settings: &Settings) -> Result<Running, Failure> {
+/// Starts a node; it listens when this returns.
+pub(super) async fn start(blueprint: Blueprint) -> Result<Running, Failure> {
+    let settings = &blueprint.settings;
+    let told = Told::listen()?;
     let started_at = clock::unix_us();
     let registry = crate::metrics::registry().map_err(|error| Failure::new("metrics", error))?;
     let workers = worker_count(settings.workers);
@@ -56,7 +63,7 @@ async fn start(settings: &Settings) -> Result<Running, Failure> {
     // Ports are taken first: a port of another process is the commonest mistake, and the quickest to tell.
     let listeners = sockets::client_listeners(settings.listen, workers)?;
     let admin_listener = sockets::admin_listener(settings.admin_listen)?;
-    let driver = Driver::new(&registry)?;
+    let driver = Driver::new(&registry, blueprint.fetch.clone())?;
     let presence = driver.presence.clone();
     let link = connect(settings, &registry, presence.clone()).await?;
     let store = open_store(settings).await?;
@@ -76,9 +83,7 @@ async fn start(settings: &Settings) -> Result<Running, Failure> {
         presence,
         writer: Arc::new(writer),
         ports: Arc::new(shared.clone()),
-        served: vec![Arc::new(serve_socket(
-            settings, &limits, shared, &registry,
-        )?)],
+        served: served(&blueprint, &limits, &shared, &registry)?,
         admission: Arc::new(Admission::new(
             limits.connections,
             limits.connects_per_second,
@@ -88,8 +93,8 @@ async fn start(settings: &Settings) -> Result<Running, Failure> {
         metrics: worker::Metrics::register(&registry)
             .map_err(|error| Failure::new("metrics", error))?,
         pages: pages(
-            settings.anonymous == Anonymous::Allow || settings.development,
-            settings.development.then_some(DevTokens(verifier)),
+            blueprint.declared && (settings.anonymous == Anonymous::Allow || settings.development),
+            (blueprint.declared && settings.development).then_some(DevTokens(verifier)),
         ),
         beats: (0..workers).map(|_| AtomicI64::new(started_at)).collect(),
     });
@@ -98,6 +103,9 @@ async fn start(settings: &Settings) -> Result<Running, Failure> {
         node: node.clone(),
         redis: link.redis,
         workers: start_workers(&node, listeners)?,
+        told,
+        drain: settings.drain.clone(),
+        facts: facts.clone(),
     };
     descriptors.log(limits.connections);
     tracing::info!(clients = %facts.clients, admin = %facts.admin, node = %facts.node, workers, "listening");
@@ -231,38 +239,55 @@ fn make_ports(
     }
 }
 
-fn serve_socket(
+/// Gives every mount what its sockets need: the embedder's first, then the declared one.
+fn served(
+    blueprint: &Blueprint,
+    limits: &Arc<Limits>,
+    ports: &SharedPorts,
+    registry: &prometheus::Registry,
+) -> Result<Vec<Arc<Served>>, Failure> {
+    let metrics =
+        socket::Metrics::register(registry).map_err(|error| Failure::new("metrics", error))?;
+    let mut mounts = blueprint.mounts.clone();
+    if blueprint.declared {
+        mounts.push(declared(&blueprint.settings, limits, ports)?);
+    }
+    let serve = |mount: Mount| {
+        let around = Surroundings {
+            router: mount.router.clone(),
+            ports: Arc::new(ports.clone()),
+            limits: mount.limits.clone(),
+            metrics: metrics.clone(),
+        };
+        Arc::new(Served { mount, around })
+    };
+    Ok(mounts.into_iter().map(serve).collect())
+}
+
+/// The mount of the channels that the settings declare.
+fn declared(
     settings: &Settings,
     limits: &Arc<Limits>,
-    shared: SharedPorts,
-    registry: &prometheus::Registry,
-) -> Result<Served, Failure> {
+    ports: &SharedPorts,
+) -> Result<Mount, Failure> {
     let defaults = channels::Defaults {
         anonymous_allowed: settings.anonymous == Anonymous::Allow,
         auto_create: settings.development,
     };
     let router = channels::router(&settings.channels, &defaults);
     let router = Arc::new(router.map_err(|error| Failure::new("channels", error))?);
-    let metrics =
-        socket::Metrics::register(registry).map_err(|error| Failure::new("metrics", error))?;
     let door = Door {
-        ports: shared.clone(),
+        ports: ports.clone(),
         anonymous: settings.anonymous,
     };
-    let mut mount = Mount::new("/socket", router.clone(), Arc::new(door), limits.clone());
+    let mut mount = Mount::new("/socket", router, Arc::new(door), limits.clone());
     mount.origins = settings.transport.origins.clone();
     mount.read_buffer_bytes = settings.transport.read_buffer_bytes;
     mount.auth_token = true;
     mount.longpoll = mount.longpoll.filter(|_| settings.transport.longpoll);
     mount.longpoll_window = settings.transport.longpoll_window;
     mount.owner_timeout = settings.transport.longpoll_owner_timeout;
-    let around = Surroundings {
-        router,
-        ports: Arc::new(shared),
-        limits: limits.clone(),
-        metrics,
-    };
-    Ok(Served { mount, around })
+    Ok(mount)
 }
 
 fn facts(

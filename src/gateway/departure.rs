@@ -11,6 +11,7 @@ use tokio::sync::{oneshot, watch};
 use super::Failure;
 use crate::broker::{Letter, RedisBroker, nodes_topic};
 use crate::drain::{self, Departing, Urgency};
+use crate::http::Facts;
 use crate::protocol::CloseReason;
 use crate::pubsub::Entry;
 use crate::worker::Node;
@@ -29,15 +30,16 @@ pub(super) struct Running {
     pub(super) node: Arc<Node>,
     pub(super) redis: Option<Arc<RedisBroker>>,
     pub(super) workers: Vec<WorkerThread>,
+    pub(super) told: Told,
+    pub(super) drain: drain::Config,
+    pub(super) facts: Facts,
 }
 
 impl Running {
-    /// Waits for a signal, then leaves in order.
-    pub(super) async fn until_told(self, config: &drain::Config) -> Result<(), Failure> {
-        let (told, urgency) = watch::channel(Urgency::Stay);
-        tokio::spawn(listen(told)?);
-        let mut first = urgency.clone();
-        if first.wait_for(|now| *now > Urgency::Stay).await.is_err() {
+    /// Waits until the node is told to go, then leaves in order.
+    pub(super) async fn until_told(self) -> Result<(), Failure> {
+        let mut urgency = self.told.0.subscribe();
+        if urgency.wait_for(|now| *now > Urgency::Stay).await.is_err() {
             return Err(Failure(String::from("signals can't be received any more")));
         }
         let leaving = Leaving {
@@ -45,7 +47,7 @@ impl Running {
             redis: self.redis,
             workers: std::cell::RefCell::new(self.workers),
         };
-        match drain::run(config, &leaving, urgency).await {
+        match drain::run(&self.drain, &leaving, urgency).await {
             0 => {
                 tracing::info!("stopped");
                 Ok(())
@@ -55,25 +57,39 @@ impl Running {
     }
 }
 
-/// Turns signals into urgency: SIGTERM, then SIGINT, then a second one of either.
-fn listen(told: watch::Sender<Urgency>) -> Result<impl Future<Output = ()>, Failure> {
-    let failed = |error| Failure::new("signals", error);
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    Ok(async move {
-        loop {
-            let urgency = tokio::select! {
-                _ = terminate.recv() => Urgency::Orderly,
-                _ = interrupt.recv() => Urgency::Prompt,
-            };
-            told.send_modify(|now| {
-                *now = match *now {
-                    Urgency::Stay => urgency,
-                    Urgency::Orderly | Urgency::Prompt | Urgency::Now => Urgency::Now,
+/// How urgently the node was told to go, by signals or by the program that embeds it.
+#[derive(Clone)]
+pub(super) struct Told(Arc<watch::Sender<Urgency>>);
+
+impl Told {
+    /// Listens to SIGTERM and SIGINT from now on; a second one of either means now.
+    pub(super) fn listen() -> Result<Self, Failure> {
+        let failed = |error| Failure::new("signals", error);
+        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        let told = Self(Arc::new(watch::channel(Urgency::Stay).0));
+        let heard = told.clone();
+        tokio::spawn(async move {
+            loop {
+                let urgency = tokio::select! {
+                    _ = terminate.recv() => Urgency::Orderly,
+                    _ = interrupt.recv() => Urgency::Prompt,
                 };
-            });
-        }
-    })
+                heard.tell(urgency);
+            }
+        });
+        Ok(told)
+    }
+
+    /// Tells the node to go; when it was told already, to go now.
+    pub(super) fn tell(&self, urgency: Urgency) {
+        self.0.send_modify(|now| {
+            *now = match *now {
+                Urgency::Stay => urgency,
+                Urgency::Orderly | Urgency::Prompt | Urgency::Now => Urgency::Now,
+            };
+        });
+    }
 }
 
 struct Leaving {

@@ -3,6 +3,7 @@
 //! It never exits the process; `main` does.
 
 mod build;
+mod builder;
 mod check;
 mod departure;
 mod door;
@@ -12,6 +13,8 @@ mod presence;
 mod sockets;
 
 use std::fmt;
+
+pub use builder::{Gateway, Started};
 
 use crate::config::{Probe, Settings};
 
@@ -33,13 +36,12 @@ impl Failure {
     }
 }
 
-/// Runs a node until it is told to go (SIGTERM, SIGINT).
+/// Runs a node with the channels that its settings declare, until it is told to go (SIGTERM, SIGINT).
 ///
 /// # Errors
 /// [`Failure`] when it can't start, or when records were left unstored at the end.
 pub fn serve(settings: Settings) -> Result<(), Failure> {
-    let runtime = control_runtime()?;
-    runtime.block_on(build::serve(settings))
+    Gateway::declared(settings).start()?.until_told()
 }
 
 /// Applies the migrations.

@@ -277,6 +277,12 @@ impl Ports for SharedPorts {
         })
     }
 
+    fn subscribers(&self, topic: Topic) -> BoxFuture<'static, usize> {
+        self.ask(0, move |ports| async move {
+            ports.pubsub.subscribers(topic).await
+        })
+    }
+
     fn authenticate(&self, token: String) -> BoxFuture<'static, Result<Authenticated, AuthError>> {
         self.ask(Err(AuthError::Unavailable), move |ports| async move {
             let identity = ports.verify(&token)?;

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::Failure;
 use crate::broker::{Letter, nodes_topic};
 use crate::clock;
-use crate::presence::{Config, Presence};
+use crate::presence::{Config, Fetch, Presence};
 use crate::pubsub::PubSub;
 
 /// How long changes gather before they are told; the design allows 50 ms.
@@ -29,13 +29,16 @@ pub(super) struct Driver {
 
 impl Driver {
     /// Makes the presence of a node with a random name among the nodes.
-    pub(super) fn new(registry: &Registry) -> Result<Self, Failure> {
+    pub(super) fn new(registry: &Registry, fetch: Option<Fetch>) -> Result<Self, Failure> {
         let mut name = [0u8; 8];
         getrandom::fill(&mut name).map_err(|error| Failure::new("no random numbers", error))?;
         let changed = Arc::new(Notify::new());
         let wake = changed.clone();
-        let presence = Presence::new(u64::from_le_bytes(name), Config::default())
+        let mut presence = Presence::new(u64::from_le_bytes(name), Config::default())
             .with_on_change(Arc::new(move || wake.notify_one()));
+        if let Some(fetch) = fetch {
+            presence = presence.with_fetch(fetch);
+        }
         let opts = Opts::new(
             "fanfare_presence_entries",
             "Presences of this node's channels",

@@ -229,6 +229,18 @@ impl PubSub {
         }
     }
 
+    /// Counts the channels joined to a topic on this node.
+    pub async fn subscribers(&self, topic: Topic) -> usize {
+        let workers = self.mailboxes.len();
+        let (answer, mut answers) = mpsc::channel(workers.max(1));
+        self.tell_workers(&Entry::Count { topic, answer });
+        let mut count = 0;
+        while let Some(here) = answers.recv().await {
+            count += here;
+        }
+        count
+    }
+
     /// Says whether a worker of this node wants a topic.
     pub fn wants(&self, topic: &Topic) -> bool {
         self.interest.workers(topic) != 0

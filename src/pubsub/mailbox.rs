@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use futures_util::task::AtomicWaker;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
+use tokio::sync::mpsc;
 
 use super::Asked;
 use crate::channel::{Player, ReplyTo};
@@ -68,6 +69,13 @@ pub enum Entry {
     Ask(Asked),
     /// A player's row changed: replace the sockets' copies.
     Player(Arc<Player>),
+    /// Count the live subscribers of a topic.
+    Count {
+        /// The topic.
+        topic: Topic,
+        /// Where the number goes.
+        answer: mpsc::Sender<usize>,
+    },
     /// Stop accepting connections.
     StopAccepting,
     /// Close up to so many sockets, chosen at random.
@@ -146,6 +154,7 @@ impl Mailbox {
             Entry::Reply { .. }
             | Entry::Disconnect { .. }
             | Entry::Player(_)
+            | Entry::Count { .. }
             | Entry::StopAccepting
             | Entry::CloseSome { .. } => inner.entries.push_back(entry),
         }

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::channel::{Call, Info, JoinResult, Runner};
 use crate::protocol::{Fastlane, Message, Ref, Topic};
@@ -65,6 +66,8 @@ pub(super) struct Entry {
     pub(super) waiting: VecDeque<Waiting>,
     /// Whether the latest call was about a client's message, not about a note or a broadcast.
     pub(super) serves_client: bool,
+    /// The callback under way and when it was called.
+    pub(super) called: Option<(&'static str, Instant)>,
     /// The end of the channel that this join replaced, to be sent behind its own reply.
     pub(super) replaced: Option<JoinRefs>,
 }

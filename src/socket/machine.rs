@@ -1,6 +1,6 @@
 //! One client connection as a state machine: frames and ends of turns in, outputs out.
 //!
-//! It does no I/O, spawns nothing and reads no clock. Rows are those of the protocol's dispatch table.
+//! It does no I/O, spawns nothing, and reads the clock only to time callbacks. Rows are those of the protocol's dispatch table.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -249,6 +249,7 @@ impl Socket {
             }),
             waiting: VecDeque::new(),
             serves_client: true,
+            called: None,
             replaced,
         });
         self.joins.push_back(id);

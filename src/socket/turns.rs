@@ -9,6 +9,7 @@ use super::machine::{Output, Socket};
 use crate::channel::{
     Answer, Call, Effect, Farewell, Finished, JoinResult, Outcome, Started, TurnEnd,
 };
+use crate::clock;
 use crate::protocol::{Ending, Outgoing, Payload, Ref, Reply, Topic};
 
 impl Socket {
@@ -51,6 +52,7 @@ impl Socket {
     ) {
         let join = matches!(call, Call::Join(_));
         let channel = self.entries[at].id;
+        self.entries[at].called = Some((call.name(), clock::now()));
         match self.entries[at].runner.start(call, reference) {
             Some(Started::Ended(end)) => self.turn_ended(at, end, out),
             Some(Started::Waits(turn)) => {
@@ -67,6 +69,12 @@ impl Socket {
 
     fn turn_ended(&mut self, at: usize, end: TurnEnd, out: &mut Vec<Output>) {
         let joining = matches!(self.entries[at].phase, Phase::Joining { .. });
+        if let Some((callback, start)) = self.entries[at].called.take() {
+            let labels = [self.entries[at].kind, callback];
+            let took = clock::now().saturating_duration_since(start);
+            let seconds = self.around.metrics.callbacks.with_label_values(&labels);
+            seconds.observe(took.as_secs_f64());
+        }
         match end {
             TurnEnd::Finished(Finished { seat, answer }) => {
                 // The reply to a deferred call needs the reference that the context still has.
@@ -128,11 +136,18 @@ impl Socket {
         entry.phase = Phase::Joined;
         let (channel, intercepts) = (entry.id, entry.runner.intercepts());
         self.answer_join(at, reference, &Reply::ok(response), out);
-        self.flush_at(at, out);
-        out.push(Output::Live {
+        let mut asked = Vec::new();
+        self.flush_at(at, &mut asked);
+        // What was pushed comes before what was live during the join; the join's own broadcasts after it.
+        let pushed = asked
+            .iter()
+            .position(|output| matches!(output, Output::Perform { .. }));
+        let live = Output::Live {
             channel,
             intercepts,
-        });
+        };
+        asked.insert(pushed.unwrap_or(asked.len()), live);
+        out.append(&mut asked);
         self.take_waiting(channel, out);
     }
 

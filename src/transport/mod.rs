@@ -11,6 +11,6 @@ mod websocket;
 
 pub use config::Config;
 pub use handshake::{Opening, Refusal, check_origin, connect_info, open, upgrade};
-pub use mount::{Connect, Denied, Mount, PathPattern};
+pub use mount::{Connect, Denied, Mount, Open, PathPattern};
 pub use origin::{OriginPolicy, RequestOrigin};
 pub use websocket::{ReadEnd, limits_of, read_end};

@@ -49,6 +49,20 @@ pub trait Connect: Send + Sync {
     ) -> BoxFuture<'a, Result<Accepted, Denied>>;
 }
 
+/// A connect hook that lets everybody in as a guest without a socket id.
+#[derive(Debug, Clone, Copy)]
+pub struct Open;
+
+impl Connect for Open {
+    fn connect<'a>(
+        &'a self,
+        _: &'a Params,
+        _: &'a ConnectInfo,
+    ) -> BoxFuture<'a, Result<Accepted, Denied>> {
+        Box::pin(std::future::ready(Ok(Accepted::default())))
+    }
+}
+
 /// A path of segments; `:name` takes any one segment as a connect parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathPattern(Vec<Segment>);

@@ -45,7 +45,8 @@ pub(super) enum Written {
 /// How bytes reach the client.
 pub(super) enum Link {
     WebSocket(TcpStream),
-    LongPoll(LongPoll),
+    /// Boxed, so that a WebSocket is no larger for it.
+    LongPoll(Box<LongPoll>),
 }
 
 impl Link {

@@ -8,17 +8,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::connection::Connection;
-use super::{Intercepted, Worker, pump};
+use super::{Intercepted, Worker, pump, saving};
 use crate::broker::Letter;
-use crate::channel::{Audience, Effect, NewRecord, PendingTurn, Persist, Record, ReplyTo, TurnEnd};
+use crate::channel::{Audience, Effect, PendingTurn, TurnEnd};
 use crate::clock;
-use crate::protocol::{Broadcast, Fastlane, Payload, Reply, Topic};
-use crate::pubsub::{Deliver, Entry, PubSub, RecordLetter, SocketId};
+use crate::protocol::{Broadcast, Fastlane};
+use crate::pubsub::{Deliver, Entry};
 use crate::socket::{ChannelId, Output};
-use crate::store::{Completion, Outcome};
 
 /// Performs the outputs of one socket, in order.
 pub(super) fn perform(worker: &Rc<Worker>, connection: &Rc<Connection>, outputs: Vec<Output>) {
@@ -181,13 +178,8 @@ fn perform_effect(
             persist,
             to,
         } => {
-            let route = to.map(|to| Route {
-                worker: worker.index,
-                socket: connection.id,
-                channel,
-                to,
-            });
-            save(worker, connection, *record, persist, route);
+            let answer = to.map(|to| saving::Answer { channel, to });
+            saving::save(worker, connection, *record, persist, answer);
         }
         Effect::After { delay, info } => {
             let (worker, connection) = (worker.clone(), Rc::downgrade(connection));
@@ -211,7 +203,7 @@ fn perform_effect(
 }
 
 /// Delivers here at once, so that the sender sees its broadcast before its reply; then to the rest.
-fn broadcast(
+pub(super) fn broadcast(
     worker: &Rc<Worker>,
     fastlane: Arc<Fastlane>,
     except: Option<(&Rc<Connection>, ChannelId)>,
@@ -228,121 +220,4 @@ fn broadcast(
         .node
         .pubsub
         .broadcast(&deliver.fastlane, Some(worker.index), deliver.accepted_at);
-}
-
-/// Where the answer to a save goes.
-struct Route {
-    worker: usize,
-    socket: SocketId,
-    channel: ChannelId,
-    to: ReplyTo,
-}
-
-impl Route {
-    fn answer(route: Option<Self>, pubsub: &PubSub, reply: Reply) {
-        let Some(Route {
-            worker,
-            socket,
-            channel,
-            to,
-        }) = route
-        else {
-            return;
-        };
-        pubsub.mailboxes()[worker].push(Entry::Reply {
-            socket,
-            channel,
-            to,
-            reply,
-        });
-    }
-}
-
-fn save(
-    worker: &Rc<Worker>,
-    connection: &Rc<Connection>,
-    record: NewRecord,
-    persist: Persist,
-    route: Option<Route>,
-) {
-    // A retry can only be recognised in the store, so a keyed record is stored first.
-    let before = persist == Persist::Before || record.client_key.is_some();
-    let pubsub = worker.node.pubsub.clone();
-    let refused = route
-        .as_ref()
-        .map(|route| (route.channel, route.to.clone()));
-    let live = (!before).then(|| record.clone());
-    let answered = if before { route } else { None };
-    let accepted_at = clock::unix_us();
-    let announced = record.clone();
-    let done: Completion = Box::new(move |outcome| {
-        committed(&pubsub, announced, before, accepted_at, outcome, answered);
-    });
-    if !worker.save(record, done) {
-        if let Some((channel, to)) = refused {
-            let reply = Reply::reason("unavailable");
-            worker.drive(connection, |socket, out| {
-                socket.reply(channel, &to, &reply, out)
-            });
-        }
-        return;
-    }
-    if let Some(record) = live {
-        let uid = record.uid;
-        broadcast(worker, Arc::new(Fastlane::new(announce(record))), None);
-        if let Some((channel, to)) = refused {
-            let reply = Reply::ok(Payload::from_value(&json!({ "uid": uid })));
-            worker.drive(connection, |socket, out| {
-                socket.reply(channel, &to, &reply, out)
-            });
-        }
-    }
-}
-
-/// The live copy of a record that is stored later: it has no id yet.
-fn announce(record: NewRecord) -> Broadcast {
-    let record = Record { id: None, record };
-    Broadcast {
-        topic: record.record.topic.clone(),
-        event: record.event().into(),
-        payload: record.payload(),
-    }
-}
-
-/// Runs after the commit, on the writer's thread: the broadcast first, then the reply.
-fn committed(
-    pubsub: &PubSub,
-    record: NewRecord,
-    before: bool,
-    accepted_at: i64,
-    outcome: Outcome,
-    route: Option<Route>,
-) {
-    let reply = match outcome {
-        Outcome::Stored { id, epoch } => {
-            let uid = record.uid;
-            if before {
-                let topic: Topic = record.topic.clone();
-                let record = Record {
-                    id: Some(id),
-                    record,
-                };
-                pubsub.record(RecordLetter {
-                    topic,
-                    id,
-                    epoch,
-                    event: record.event().to_owned(),
-                    payload: record.payload(),
-                    accepted_at,
-                });
-            }
-            Reply::ok(Payload::from_value(&json!({ "id": id, "uid": uid })))
-        }
-        Outcome::Known { id, uid, .. } => {
-            Reply::ok(Payload::from_value(&json!({ "id": id, "uid": uid })))
-        }
-        Outcome::Refused(_) => Reply::reason("invalid"),
-        Outcome::Abandoned => Reply::reason("unavailable"),
-    };
-    Route::answer(route, pubsub, reply);
 }

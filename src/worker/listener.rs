@@ -169,7 +169,7 @@ async fn begin(
         served,
         seat,
     };
-    reader::serve(worker, upgraded).await;
+    reader::start(worker, upgraded).await;
 }
 
 fn refuse(worker: &Worker, refusal: &Refusal) -> Answer {

@@ -19,10 +19,12 @@ pub struct Metrics {
     pub refused: IntCounterVec,
     /// `fanfare_deliveries_total`: frames of broadcasts appended to outboxes.
     pub deliveries: IntCounter,
-    /// `fanfare_deliveries_dropped_total{reason}`: `slow`, `serializer` or `mailbox`.
+    /// `fanfare_deliveries_dropped_total{reason}`: `slow`, `serializer`, `transport` or `mailbox`.
     pub dropped: IntCounterVec,
     /// `fanfare_delivery_seconds{path}`: accepted by a node to handed to the last socket.
     pub delivery_seconds: HistogramVec,
+    /// `fanfare_records_total{kind,outcome}`: `stored`, `known`, `refused`, `abandoned` or `unavailable`.
+    pub records: IntCounterVec,
     /// `fanfare_worker_turn_seconds{worker}`: one batch of a worker's mailbox.
     pub turn_seconds: HistogramVec,
     /// `fanfare_worker_sockets{worker}`: open connections by worker.
@@ -79,6 +81,10 @@ impl Metrics {
                 ),
                 &["path"],
             )?,
+            records: IntCounterVec::new(
+                opts("records_total", "Records by kind and outcome"),
+                &["kind", "outcome"],
+            )?,
             turn_seconds: HistogramVec::new(
                 seconds("worker_turn_seconds", "One batch of a worker's mailbox"),
                 &["worker"],
@@ -95,6 +101,7 @@ impl Metrics {
         registry.register(Box::new(metrics.deliveries.clone()))?;
         registry.register(Box::new(metrics.dropped.clone()))?;
         registry.register(Box::new(metrics.delivery_seconds.clone()))?;
+        registry.register(Box::new(metrics.records.clone()))?;
         registry.register(Box::new(metrics.turn_seconds.clone()))?;
         registry.register(Box::new(metrics.sockets.clone()))?;
         Ok(metrics)

@@ -12,6 +12,7 @@ mod member;
 mod metrics;
 mod pump;
 mod reader;
+mod saving;
 mod table;
 
 use std::cell::{Cell, RefCell};
@@ -32,7 +33,7 @@ pub use admission::{Admission, Refused};
 pub use metrics::Metrics;
 
 use crate::broker::Letter;
-use crate::channel::{NewRecord, Ports};
+use crate::channel::Ports;
 use crate::clock::{self, UnixMicros};
 use crate::presence::{Owner, Presence};
 use crate::protocol::{CloseReason, Fastlane};
@@ -387,10 +388,5 @@ impl Worker {
         self.node
             .pubsub
             .tell_nodes(&crate::broker::nodes_topic(), letter);
-    }
-
-    /// Stores a record; `answer` is called on another thread.
-    fn save(&self, record: NewRecord, answer: store::Completion) -> bool {
-        self.node.writer.submit(record, answer).is_ok()
     }
 }

@@ -72,6 +72,10 @@ fn take(worker: &Rc<Worker>, entry: Entry) {
                 connection.socket.borrow().client().refresh_player(&player);
             }
         }
+        Entry::Count { topic, answer } => {
+            // Each worker answers once, and there is room for all of them.
+            let _ = answer.try_send(worker.table.count_live(&topic));
+        }
         Entry::StopAccepting => {
             worker.accepting.set(false);
             if let Some(waker) = worker.accept_waker.borrow_mut().take() {

@@ -34,8 +34,11 @@ pub(super) struct Upgraded {
     pub(super) seat: Seat,
 }
 
-/// Serves a connection until it ends.
-pub(super) async fn serve(worker: Rc<Worker>, upgraded: Upgraded) {
+/// Makes the connection, and a task of its own that serves it until it ends.
+///
+/// The task holds nothing of the handshake: an idle socket is to be small.
+pub(super) async fn start(worker: Rc<Worker>, mut upgraded: Upgraded) {
+    let leftover = std::mem::take(&mut upgraded.leftover);
     let config = limits_of(&upgraded.served.mount);
     let opened = Opened {
         idle: upgraded.served.mount.idle,
@@ -52,10 +55,11 @@ pub(super) async fn serve(worker: Rc<Worker>, upgraded: Upgraded) {
         worker: worker.clone(),
     };
     let mut stream =
-        WebSocketStream::from_partially_read(duplex, upgraded.leftover, Role::Server, Some(config))
-            .await;
-    let code = read(&worker, &connection, &mut stream).await;
-    lifetime::finish(&worker, &connection, code);
+        WebSocketStream::from_partially_read(duplex, leftover, Role::Server, Some(config)).await;
+    tokio::task::spawn_local(async move {
+        let code = read(&worker, &connection, &mut stream).await;
+        lifetime::finish(&worker, &connection, code);
+    });
 }
 
 /// Reads until the connection ends; returns the close code that it ended with.
@@ -99,6 +103,7 @@ async fn read(
 
 /// Reads what the peer still sends, so that the kernel does not reset the close frame away.
 async fn discard(duplex: &mut Duplex) {
-    let mut scratch = [0u8; 4096];
+    // On the heap: it is rare, and every connection's task would be that much larger.
+    let mut scratch = vec![0u8; 4096];
     while matches!(duplex.read(&mut scratch).await, Ok(1..)) {}
 }

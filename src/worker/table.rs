@@ -147,6 +147,16 @@ impl Table {
         empty
     }
 
+    /// Counts the subscribers of a topic whose join was answered.
+    pub(super) fn count_live(&self, topic: &Topic) -> usize {
+        let groups = self.groups.borrow();
+        let Some(group) = groups.get(topic) else {
+            return 0;
+        };
+        let live = |(_, one): &(usize, &Subscriber)| !matches!(one.mode, Mode::Held(_));
+        group.subscribers.iter().filter(live).count()
+    }
+
     /// Appends a delivery to the outbox of each subscriber; `touch` is told of each outbox.
     pub(super) fn fan_out(
         &self,

@@ -26,7 +26,7 @@ const WORDS_REFUSED: [&str; 14] = [
 ];
 
 /// Every module and the floor it is on.
-const FLOORS: [(&str, u8); 20] = [
+const FLOORS: [(&str, u8); 21] = [
     ("main", 5),
     ("gateway", 5),
     ("drain", 5),
@@ -47,6 +47,7 @@ const FLOORS: [(&str, u8); 20] = [
     ("backoff", 0),
     ("limits", 0),
     ("metrics", 0),
+    ("manual", 0),
 ];
 
 /// The arrows between modules of one floor.

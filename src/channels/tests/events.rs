@@ -326,15 +326,15 @@ const SAVINGS: [Saving; 3] = [
 ];
 
 #[test]
-fn a_keyed_record_is_always_stored_first() {
+fn a_record_goes_with_its_topics_persistence_and_its_key() {
     let longest = "k".repeat(64);
     for (pattern, topic, kind, event, fields, said) in SAVINGS {
         for (persist, key, when) in [
             (Persist::Before, None, "before"),
             (Persist::Behind, None, "behind"),
             (Persist::Before, Some("k"), "before"),
-            (Persist::Behind, Some("k"), "before"),
-            (Persist::Behind, Some(longest.as_str()), "before"),
+            (Persist::Behind, Some("k"), "behind"),
+            (Persist::Behind, Some(longest.as_str()), "behind"),
         ] {
             let sent = key.map_or(String::new(), |key| format!(r#","client_key":"{key}""#));
             let key = key.unwrap_or("-");

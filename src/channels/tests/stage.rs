@@ -80,6 +80,10 @@ impl Ports for Node {
         }))
     }
 
+    fn subscribers(&self, _: Topic) -> BoxFuture<'static, usize> {
+        Box::pin(std::future::ready(0))
+    }
+
     fn authenticate(&self, token: String) -> BoxFuture<'static, Result<Authenticated, AuthError>> {
         let found = match (token.as_str(), self.store_down) {
             ("good", false) => Ok(Authenticated {

@@ -130,7 +130,7 @@ pub(super) const BROKER: &[Key] = &[
         |draft, text| {
             put(
                 &mut draft.settings.broker.publish_queue_bytes,
-                bytes(text, MIB, 64 * GIB),
+                bytes(text, 64 * KIB, 64 * GIB),
             )
         },
     ),
@@ -153,7 +153,12 @@ pub(super) const BROKER: &[Key] = &[
         "",
         Unit::Text,
         "PEM file of the authority that signed Redis' certificate.",
-        |draft, text| put_some(&mut draft.settings.broker.ca_file, ca_file(text)),
+        |draft, text| {
+            put_some(
+                &mut draft.settings.broker.ca_file,
+                words(text, 1, 4_096).map(PathBuf::from),
+            )
+        },
     )
     .by_default("the public web's authorities"),
     Key::new(
@@ -309,7 +314,7 @@ pub(super) const STORE: &[Key] = &[
         |draft, text| {
             put(
                 &mut draft.settings.store.lane_bytes,
-                bytes(text, MIB, 64 * GIB),
+                bytes(text, 64 * KIB, 64 * GIB),
             )
         },
     ),
@@ -342,12 +347,4 @@ fn origins(text: &str) -> Result<OriginPolicy, String> {
 fn synchronous_commit(text: &str) -> Result<SynchronousCommit, String> {
     text.parse()
         .map_err(|error: crate::store::NotSynchronousCommit| error.to_string())
-}
-
-fn ca_file(text: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(text);
-    match path.is_file() {
-        true => Ok(path),
-        false => Err(String::from("must be the path of a PEM file")),
-    }
 }

@@ -384,6 +384,7 @@ const game = {
   count(change) {
     this.points += change;
     at("points").textContent = String(this.points);
+    at("points-unit").textContent = this.points === 1 ? "point" : "points";
     at("save-score").disabled = this.points === 0;
   },
 

@@ -111,7 +111,10 @@ fn open(
         return refuse(worker, "internal", overloaded(later));
     };
     let opened = Opened {
-        link: Link::LongPoll(LongPoll::new(secret, served.mount.longpoll_window)),
+        link: Link::LongPoll(Box::new(LongPoll::new(
+            secret,
+            served.mount.longpoll_window,
+        ))),
         serializer: opening.serializer,
         client: Client::new(opening.params, opening.info, accepted),
         around: served.around.clone(),
