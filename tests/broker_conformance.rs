@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 
 use broker_node::{Node, config, letter, number, topic, with};
 use bytes::Bytes;
+use fanfare::broker::envelope::Envelope;
 use fanfare::broker::{
-    Broker, Config, Letter, LocalBroker, Metrics, Notice, RedisBroker, Subscribed, nodes_topic,
+    Broker, Config, Letter, LocalBroker, Metrics, Notice, RedisBroker, Subscribed, node_topic,
+    nodes_topic,
 };
 use fanfare::protocol::Payload;
 use futures_util::future::join_all;
@@ -207,7 +209,17 @@ async fn every_letter_arrives_byte_for_byte() {
         Letter::Disconnect {
             socket_id: String::from("user:42"),
         },
-        Letter::Presence(Bytes::from(all_bytes)),
+        Letter::Presence(Bytes::from(all_bytes.clone())),
+        Letter::Ask {
+            from: u64::MAX,
+            request: 1,
+            worker: u32::MAX,
+            question: Bytes::from(all_bytes.clone()),
+        },
+        Letter::Answer {
+            request: u64::MAX,
+            answer: Bytes::from(all_bytes),
+        },
     ];
     for letter in &letters {
         b.broker.publish(&room, letter.clone()).unwrap();
@@ -216,6 +228,45 @@ async fn every_letter_arrives_byte_for_byte() {
         let delivery = a.delivery().await;
         assert_eq!((delivery.topic, delivery.letter), (room.clone(), letter));
     }
+}
+
+#[test]
+fn questions_and_answers_have_exactly_these_bytes() {
+    let check = |letter: Letter, kind: u8, tail: &[u8]| {
+        let envelope = Envelope {
+            incarnation: 1,
+            sequence: 2,
+            previous: 3,
+            accepted_at: 4,
+            topic: node_topic(0xab),
+            letter,
+        };
+        let mut expected = vec![0xfa, 1, kind];
+        for number in 1..=4_u64 {
+            expected.extend(number.to_be_bytes());
+        }
+        expected.extend(b"\x00\x00\x00\x16!node:00000000000000ab");
+        expected.extend(tail);
+        assert_eq!(envelope.encode().unwrap(), expected);
+    };
+    let ask = Letter::Ask {
+        from: 5,
+        request: 6,
+        worker: 7,
+        question: Bytes::from_static(b"?"),
+    };
+    let tail = [
+        &5_u64.to_be_bytes()[..],
+        &6_u64.to_be_bytes(),
+        b"\x00\x00\x00\x07\x00\x00\x00\x01?",
+    ];
+    check(ask, 5, &tail.concat());
+    let answer = Letter::Answer {
+        request: 8,
+        answer: Bytes::from_static(b"!"),
+    };
+    let tail = [&8_u64.to_be_bytes()[..], b"\x00\x00\x00\x01!"];
+    check(answer, 6, &tail.concat());
 }
 
 #[tokio::test(flavor = "multi_thread")]

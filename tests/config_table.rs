@@ -30,6 +30,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("auth.jwks_url", "https://issuer.example/jwks.json"),
     ("players.auto_create", "false"),
     ("transport.origins", "off"),
+    ("transport.longpoll", "false"),
     ("broker.prefix", "other:"),
     ("broker.ca_file", "ca.pem"),
     ("store.synchronous_commit", "off"),

@@ -6,47 +6,30 @@ mod support;
 
 #[path = "support/fixture_channels.rs"]
 mod fixture_channels;
+#[path = "support/fixture_node.rs"]
+mod fixture_node;
 #[path = "support/transcript.rs"]
 mod transcript;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Instant;
 
-use fanfare::config::Settings;
-use fanfare::gateway::{Gateway, Started};
-use fanfare::transport::{Mount, Open};
+use fanfare::gateway::Started;
 use support::ws::{Frame, Handshake, LIMIT, Wire};
 use transcript::{Got, Sent, Transport, bad_cases_fail, play_all};
 
 /// The address of a node that serves the fixture channels; it runs as long as the tests.
 fn server() -> SocketAddr {
     static STARTED: OnceLock<Started> = OnceLock::new();
-    STARTED.get_or_init(start).clients()
-}
-
-fn start() -> Started {
-    let mut settings = Settings {
-        workers: 2,
-        limits: fixture_channels::limits(),
-        ..Settings::default()
-    };
-    settings.listen.set_port(0);
-    settings.admin_listen.set_port(0);
-    settings.store.url = String::from("sqlite::memory:");
-    settings.make_secret();
-    let router = Arc::new(fixture_channels::router());
-    let limits = Arc::new(settings.limits.clone());
-    let mount = Mount::new("/socket", router, Arc::new(Open), limits);
-    let started = Gateway::new(settings).mount(mount).start();
-    started.unwrap_or_else(|why| panic!("the node does not start: {why}"))
+    STARTED.get_or_init(fixture_node::start).clients()
 }
 
 /// A client, and what its own heartbeats are called.
 struct Peer {
     wire: Wire,
-    version_1: bool,
+    vsn: String,
     heartbeats: u32,
     ended: bool,
 }
@@ -85,27 +68,6 @@ impl Peer {
             ping @ (Frame::Ping(_) | Frame::Pong(_)) => panic!("the server sent {ping:?}"),
         })
     }
-
-    /// A heartbeat that no transcript sends, and its answer.
-    fn heartbeat(&mut self) -> (String, String) {
-        self.heartbeats += 1;
-        let reference = format!("left-over-{}", self.heartbeats);
-        let ok = r#"{"status":"ok","response":{}}"#;
-        match self.version_1 {
-            true => (
-                format!(
-                    r#"{{"topic":"phoenix","event":"heartbeat","payload":{{}},"ref":"{reference}"}}"#
-                ),
-                format!(
-                    r#"{{"topic":"phoenix","event":"phx_reply","payload":{ok},"ref":"{reference}"}}"#
-                ),
-            ),
-            false => (
-                format!(r#"[null,"{reference}","phoenix","heartbeat",{{}}]"#),
-                format!(r#"[null,"{reference}","phoenix","phx_reply",{ok}]"#),
-            ),
-        }
-    }
 }
 
 impl Transport for Sockets {
@@ -114,7 +76,7 @@ impl Transport for Sockets {
         let wire = opened.unwrap_or_else(|said| panic!("refused: {said:?}"));
         let peer = Peer {
             wire,
-            version_1: vsn.starts_with('1'),
+            vsn: vsn.to_owned(),
             heartbeats: 0,
             ended: false,
         };
@@ -139,7 +101,8 @@ impl Transport for Sockets {
         if peer.ended {
             return None;
         }
-        let (ask, answer) = peer.heartbeat();
+        peer.heartbeats += 1;
+        let (ask, answer) = fixture_node::heartbeat(&peer.vsn, peer.heartbeats);
         peer.wire.text(&ask);
         let got = peer.read();
         got.filter(|got| *got != Got::Text(answer))

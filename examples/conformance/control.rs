@@ -21,7 +21,7 @@ impl Channel for Control {
         match event {
             "capabilities" => ok(&json!({
                 "server": concat!("fanfare ", env!("CARGO_PKG_VERSION")),
-                "capabilities": ["presence", "auth_token"],
+                "capabilities": ["longpoll", "presence", "auth_token"],
             })),
             "disconnect" => {
                 context.disconnect(&text("id"));

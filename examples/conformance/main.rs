@@ -108,6 +108,8 @@ impl Mounts {
             Arc::new(self.limits.clone()),
         );
         mount.origins = OriginPolicy::Off;
+        mount.longpoll_window = Duration::from_secs(1);
+        mount.owner_timeout = Duration::from_millis(500);
         mount
     }
 
@@ -120,6 +122,8 @@ impl Mounts {
     fn short(&self) -> Mount {
         let mut mount = self.mount("/short");
         mount.idle = Duration::from_millis(200);
+        mount.longpoll_window = Duration::from_millis(200);
+        mount.owner_timeout = Duration::from_millis(200);
         mount
     }
 
@@ -134,6 +138,7 @@ impl Mounts {
 
     fn small(&self) -> Mount {
         let mut mount = self.mount("/small");
+        mount.longpoll = None;
         mount.limits = Arc::new(Limits {
             frame_bytes: 4_096,
             message_bytes: 65_536,
@@ -157,6 +162,7 @@ impl Mounts {
     fn custom(&self) -> Mount {
         let mut mount = self.mount("/custom");
         mount.websocket = PathPattern::new("/custom/:socket_var/:path_var/path");
+        mount.longpoll = None;
         mount
     }
 }

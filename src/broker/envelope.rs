@@ -9,6 +9,8 @@
 //! kind 2 record:     id u64 · epoch text · event text · payload
 //! kind 3 disconnect: socket_id text
 //! kind 4 presence:   blob
+//! kind 5 ask:        from u64 · request u64 · worker u32 · question blob
+//! kind 6 answer:     request u64 · answer blob
 //! text, blob: length u32 · bytes      payload: 0 JSON or 1 binary · blob      integers: big-endian
 //! ```
 
@@ -31,6 +33,8 @@ const BROADCAST: u8 = 1;
 const RECORD: u8 = 2;
 const DISCONNECT: u8 = 3;
 const PRESENCE: u8 = 4;
+const ASK: u8 = 5;
+const ANSWER: u8 = 6;
 
 const JSON: u8 = 0;
 const BINARY: u8 = 1;
@@ -128,6 +132,21 @@ impl Envelope {
             }
             Letter::Disconnect { socket_id } => put(&mut out, socket_id.as_bytes())?,
             Letter::Presence(change) => put(&mut out, change)?,
+            Letter::Ask {
+                from,
+                request,
+                worker,
+                question,
+            } => {
+                out.put_u64(*from);
+                out.put_u64(*request);
+                out.put_u32(*worker);
+                put(&mut out, question)?;
+            }
+            Letter::Answer { request, answer } => {
+                out.put_u64(*request);
+                put(&mut out, answer)?;
+            }
         }
         Ok(out.freeze())
     }
@@ -167,6 +186,16 @@ impl Envelope {
                 socket_id: reader.text()?,
             },
             PRESENCE => Letter::Presence(reader.blob()?),
+            ASK => Letter::Ask {
+                from: reader.u64()?,
+                request: reader.u64()?,
+                worker: u32::from_be_bytes(reader.array()?),
+                question: reader.blob()?,
+            },
+            ANSWER => Letter::Answer {
+                request: reader.u64()?,
+                answer: reader.blob()?,
+            },
             unknown => return Err(EnvelopeError::Kind(unknown)),
         };
         if reader.at != bytes.len() {
@@ -205,6 +234,8 @@ impl Letter {
             } => epoch.len() + event.len() + payload.len(),
             Self::Disconnect { socket_id } => socket_id.len(),
             Self::Presence(change) => change.len(),
+            Self::Ask { question, .. } => question.len(),
+            Self::Answer { answer, .. } => answer.len(),
         }
     }
 
@@ -220,6 +251,8 @@ fn kind(letter: &Letter) -> u8 {
         Letter::Record { .. } => RECORD,
         Letter::Disconnect { .. } => DISCONNECT,
         Letter::Presence(_) => PRESENCE,
+        Letter::Ask { .. } => ASK,
+        Letter::Answer { .. } => ANSWER,
     }
 }
 
@@ -404,6 +437,18 @@ mod tests {
             }),
             ".*".prop_map(|socket_id| Letter::Disconnect { socket_id }),
             any::<Vec<u8>>().prop_map(|bytes| Letter::Presence(bytes.into())),
+            any::<(u64, u64, u32, Vec<u8>)>().prop_map(|(from, request, worker, bytes)| {
+                Letter::Ask {
+                    from,
+                    request,
+                    worker,
+                    question: bytes.into(),
+                }
+            }),
+            any::<(u64, Vec<u8>)>().prop_map(|(request, bytes)| Letter::Answer {
+                request,
+                answer: bytes.into(),
+            }),
         ]
     }
 
@@ -422,7 +467,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_or_refused(noise: Vec<u8>, kind in 0u8..6, lead: bool) {
+        fn any_bytes_are_read_or_refused(noise: Vec<u8>, kind in 0u8..8, lead: bool) {
             let bytes = match lead {
                 true => [&[MAGIC, VERSION, kind][..], &noise].concat(),
                 false => noise,

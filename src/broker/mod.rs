@@ -32,6 +32,14 @@ pub fn nodes_topic() -> Topic {
     Topic::parse(NODES, NODES.len()).expect("the name is not empty and as long as it is")
 }
 
+/// Returns the topic of one node: only the node of that incarnation subscribes to it.
+///
+/// [`Letter::Ask`] and [`Letter::Answer`] go there. As every name that begins with `!`, no client can join it.
+pub fn node_topic(incarnation: u64) -> Topic {
+    Topic::try_from(format!("!node:{incarnation:016x}").as_str())
+        .expect("the name is not empty and shorter than the shortest limit")
+}
+
 /// What one node tells the others about a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Letter {
@@ -60,6 +68,24 @@ pub enum Letter {
     },
     /// A change of the presence state, opaque to the broker.
     Presence(bytes::Bytes),
+    /// A question to one worker of the node on whose topic it is published.
+    Ask {
+        /// Who asks: the incarnation that the answer goes to.
+        from: u64,
+        /// The number that the answer carries.
+        request: u64,
+        /// The worker.
+        worker: u32,
+        /// What is asked, opaque to the broker.
+        question: bytes::Bytes,
+    },
+    /// The answer to a question, on the topic of the node that asked.
+    Answer {
+        /// The number of the question.
+        request: u64,
+        /// What is answered, opaque to the broker.
+        answer: bytes::Bytes,
+    },
 }
 
 /// What arrives from another node.

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::departure::{Running, Told};
 use super::door::Door;
-use super::inbox::{LateHub, inbox};
+use super::inbox::{LateHub, Taken, inbox};
 use super::ports::{SharedPorts, StorePorts};
 use super::presence::Driver;
 use super::sockets::Descriptors;
@@ -26,10 +26,11 @@ use crate::config::{Anonymous, Settings};
 use crate::http::{Admin, DevTokens, Facts, pages};
 use crate::limits::Limits;
 use crate::presence::Fetch;
-use crate::pubsub::{self, Mailbox, PubSub, WORKERS_MAX};
+use crate::pubsub::{self, Calls, Mailbox, PubSub, WORKERS_MAX};
 use crate::socket::{self, Surroundings};
 use crate::store::{self, PlayerCache, Store, Writer};
 use crate::transport::Mount;
+use crate::transport::longpoll::TokenKey;
 use crate::worker::{self, Admission, Node, Served, Worker};
 
 /// What a node is built from.
@@ -66,8 +67,16 @@ pub(super) async fn start(blueprint: Blueprint) -> Result<Running, Failure> {
     let players = PlayerCache::register(&registry);
     let players = Arc::new(players.map_err(|error| Failure::new("metrics", error))?);
     let hub = LateHub::default();
-    let inbox = inbox(hub.clone(), presence.clone(), players.clone());
-    let link = connect(settings, &registry, hub, inbox).await?;
+    let calls = Arc::new(Calls::new(random("incarnation")?));
+    let inbox = inbox(
+        hub.clone(),
+        Taken {
+            presence: presence.clone(),
+            players: players.clone(),
+            calls: calls.clone(),
+        },
+    );
+    let link = connect(settings, &registry, hub, inbox, &calls).await?;
     let store = open_store(settings).await?;
     let hub = make_hub(workers, &link, &limits, &registry)?;
     let writer = start_writer(&store, settings, &limits, &registry)?;
@@ -87,6 +96,8 @@ pub(super) async fn start(blueprint: Blueprint) -> Result<Running, Failure> {
             limits.connections,
             limits.connects_per_second,
         )),
+        calls,
+        sessions: session_key(&settings.auth)?,
         metrics: worker::Metrics::register(&registry)
             .map_err(|error| Failure::new("metrics", error))?,
         pages: pages(
@@ -156,6 +167,7 @@ async fn connect(
     registry: &prometheus::Registry,
     hub: LateHub,
     inbox: Inbox,
+    calls: &Calls,
 ) -> Result<Link, Failure> {
     let metrics =
         broker::Metrics::register(registry).map_err(|error| Failure::new("metrics", error))?;
@@ -169,11 +181,26 @@ async fn connect(
     let connected = RedisBroker::connect(&settings.broker, inbox, metrics).await;
     let (redis, run) = connected.map_err(|error| Failure(error.to_string()))?;
     tokio::spawn(run);
+    let subscribed = redis.subscribe(&calls.topic()).await;
+    subscribed.map_err(|error| Failure::new("the topic of the node", error))?;
     Ok(Link {
         broker: redis.clone(),
         redis: Some(redis),
         hub,
     })
+}
+
+/// Makes a random number.
+fn random(what: &str) -> Result<u64, Failure> {
+    getrandom::u64().map_err(|error| Failure::new(&format!("no random {what}"), error))
+}
+
+/// Makes the key of long-poll sessions; without a secret they end with this process.
+fn session_key(auth: &crate::auth::Config) -> Result<TokenKey, Failure> {
+    let given = auth.secret_key_base.as_ref().or(auth.jwt_secret.as_ref());
+    let secret = given.cloned().or_else(crate::auth::random_secret);
+    let secret = secret.ok_or_else(|| Failure(String::from("no random secret")))?;
+    Ok(TokenKey::new(&secret))
 }
 
 fn make_hub(
@@ -282,6 +309,9 @@ fn declared(
     mount.origins = settings.transport.origins.clone();
     mount.read_buffer_bytes = settings.transport.read_buffer_bytes;
     mount.auth_token = true;
+    mount.longpoll = mount.longpoll.filter(|_| settings.transport.longpoll);
+    mount.longpoll_window = settings.transport.longpoll_window;
+    mount.owner_timeout = settings.transport.longpoll_owner_timeout;
     Ok(mount)
 }
 

@@ -4,28 +4,41 @@
 
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use serde_json::Value;
 
 use crate::broker::{Delivery, Inbox, Letter, NODES, Notice};
 use crate::channel::Player;
 use crate::clock;
 use crate::presence::Presence;
-use crate::pubsub::{Entry, PubSub};
+use crate::pubsub::{Answer, AnswerTo, Asked, Calls, Entry, PubSub, Question};
 use crate::store::PlayerCache;
 
 /// The hub, which exists only after the broker that is told of it.
 pub(super) type LateHub = Arc<OnceLock<Arc<PubSub>>>;
 
+/// What a node's inbox hands over to, besides the hub.
+pub(super) struct Taken {
+    pub(super) presence: Arc<Presence>,
+    pub(super) players: Arc<PlayerCache>,
+    pub(super) calls: Arc<Calls>,
+}
+
 /// Makes the inbox of a node.
-pub(super) fn inbox(hub: LateHub, presence: Arc<Presence>, players: Arc<PlayerCache>) -> Inbox {
+pub(super) fn inbox(hub: LateHub, taken: Taken) -> Inbox {
     Arc::new(move |notice| {
         if let Some(hub) = hub.get() {
-            take(hub, &presence, &players, notice);
+            take(hub, &taken, notice);
         }
     })
 }
 
-fn take(hub: &PubSub, presence: &Presence, players: &PlayerCache, notice: Notice) {
+fn take(hub: &PubSub, taken: &Taken, notice: Notice) {
+    let Taken {
+        presence,
+        players,
+        calls,
+    } = taken;
     match notice {
         Notice::Delivery(Delivery {
             topic,
@@ -43,6 +56,19 @@ fn take(hub: &PubSub, presence: &Presence, players: &PlayerCache, notice: Notice
             Letter::Broadcast { event, payload } if topic.as_str() == NODES => {
                 node_event(hub, players, &event, payload.as_json());
             }
+            Letter::Ask {
+                from: incarnation,
+                request,
+                worker,
+                question,
+            } => {
+                let to = AnswerTo::Node {
+                    incarnation,
+                    request,
+                };
+                ask(hub, worker, &question, to);
+            }
+            Letter::Answer { request, answer } => calls.answered(request, &answer),
             letter @ (Letter::Broadcast { .. } | Letter::Record { .. }) => {
                 hub.receive(topic, letter, accepted_at);
             }
@@ -64,6 +90,16 @@ fn take(hub: &PubSub, presence: &Presence, players: &PlayerCache, notice: Notice
             }
             hub.hole(&topic, missed);
         }
+    }
+}
+
+/// Hands a question of another node to the worker that it is for.
+fn ask(hub: &PubSub, worker: u32, question: &Bytes, to: AnswerTo) {
+    let mailbox = usize::try_from(worker).ok();
+    let mailbox = mailbox.and_then(|worker| hub.mailboxes().get(worker));
+    match (mailbox, Question::decode(question)) {
+        (Some(mailbox), Some(question)) => mailbox.push(Entry::Ask(Asked::new(question, to))),
+        (None, _) | (_, None) => to.answer(hub, Answer::Gone),
     }
 }
 

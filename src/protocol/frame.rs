@@ -9,6 +9,9 @@ use super::close::CloseReason;
 /// The largest header of a server's frame: 2 bytes and a 64-bit length.
 const HEADER_BYTES_MAX: usize = 10;
 
+/// The bit of the first byte that says that a message ends here.
+const FIN: u8 = 0x80;
+
 /// What a frame carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameKind {
@@ -22,12 +25,17 @@ pub enum FrameKind {
 
 impl FrameKind {
     fn first_byte(self) -> u8 {
-        const FIN: u8 = 0x80;
         FIN | match self {
             Self::Text => 1,
             Self::Binary => 2,
             Self::Close => 8,
         }
+    }
+
+    fn of_first_byte(byte: u8) -> Option<Self> {
+        [Self::Text, Self::Binary, Self::Close]
+            .into_iter()
+            .find(|kind| kind.first_byte() == byte)
     }
 }
 
@@ -58,6 +66,19 @@ impl Frame {
     /// Returns the payload without the header, for transports that frame otherwise.
     pub fn payload(&self) -> Bytes {
         self.bytes.slice(usize::from(self.header_bytes)..)
+    }
+
+    /// Reads a frame of this server's own back: its kind, and the payload without the header.
+    ///
+    /// For transports that frame otherwise; `None` for bytes that are no whole frame of ours.
+    pub fn split(bytes: &Bytes) -> Option<(FrameKind, Bytes)> {
+        let kind = FrameKind::of_first_byte(*bytes.first()?)?;
+        let header_bytes = match bytes.get(1)? {
+            0..=125 => 2,
+            126 => 4,
+            _ => HEADER_BYTES_MAX,
+        };
+        (header_bytes <= bytes.len()).then(|| (kind, bytes.slice(header_bytes..)))
     }
 
     /// Returns what the frame carries.
@@ -135,6 +156,8 @@ mod tests {
         assert_eq!(&frame.bytes()[..header.len()], header);
         assert_eq!(frame.len(), header.len() + payload_bytes);
         assert!(frame.payload().iter().all(|byte| *byte == 7));
+        let read_back = Frame::split(frame.bytes());
+        assert_eq!(read_back, Some((FrameKind::Text, frame.payload())));
     }
 
     #[test]
@@ -144,6 +167,16 @@ mod tests {
         check(126, &[0x81, 126, 0, 126]);
         check(65_535, &[0x81, 126, 0xff, 0xff]);
         check(65_536, &[0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn only_frames_of_ours_are_read_back() {
+        for bytes in [&b""[..], b"\x81", b"\x01\x00", b"\x81\x7e\x00"] {
+            assert_eq!(Frame::split(&Bytes::from_static(bytes)), None, "{bytes:?}");
+        }
+        let kind = |first| Frame::split(&Bytes::from(vec![first, 0])).map(|(kind, _)| kind);
+        assert_eq!(kind(0x82), Some(FrameKind::Binary));
+        assert_eq!(kind(0x88), Some(FrameKind::Close));
     }
 
     #[test]

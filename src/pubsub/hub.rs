@@ -155,6 +155,11 @@ impl PubSub {
         &self.broker
     }
 
+    /// Says whether there are no other nodes.
+    pub fn is_single_node(&self) -> bool {
+        self.single_node
+    }
+
     /// Returns how many topics this node subscribes to.
     pub fn topics(&self) -> usize {
         self.interest.topics()
@@ -322,7 +327,10 @@ impl PubSub {
                 },
                 true,
             ),
-            Letter::Disconnect { .. } | Letter::Presence(_) => {
+            Letter::Disconnect { .. }
+            | Letter::Presence(_)
+            | Letter::Ask { .. }
+            | Letter::Answer { .. } => {
                 debug_assert!(false, "node letters are taken by the gateway");
             }
         }

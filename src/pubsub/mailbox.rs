@@ -11,6 +11,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
+use super::Asked;
 use crate::channel::{Player, ReplyTo};
 use crate::clock::UnixMicros;
 use crate::protocol::{CloseReason, Fastlane, Reply, Topic};
@@ -64,6 +65,8 @@ pub enum Entry {
         /// The socket id, such as `user:42`.
         socket_id: Arc<str>,
     },
+    /// A long-poll request for a session of this worker.
+    Ask(Asked),
     /// A player's row changed: replace the sockets' copies.
     Player(Arc<Player>),
     /// Count the live subscribers of a topic.
@@ -120,8 +123,9 @@ impl Mailbox {
 
     /// Queues an entry and wakes the worker.
     ///
-    /// At the bound a delivery is noted as missed; other entries are always queued, since each
-    /// belongs to a socket or a command and their number is bounded by those.
+    /// At the bound a delivery is noted as missed and a question is dropped, which its asker notices;
+    /// other entries are always queued, since each belongs to a socket or a command and their number is
+    /// bounded by those.
     pub fn push(&self, entry: Entry) {
         let mut inner = self.inner.lock();
         match &entry {
@@ -134,6 +138,15 @@ impl Mailbox {
                 if full {
                     note_missed(&mut inner.missed, topic, deliver.id);
                 } else {
+                    inner.bytes += bytes;
+                    inner.entries.push_back(entry);
+                }
+            }
+            Entry::Ask(asked) => {
+                let bytes = asked.bytes() + ENTRY_BYTES;
+                let full =
+                    inner.entries.len() >= self.entries_max || inner.bytes + bytes > self.bytes_max;
+                if !full {
                     inner.bytes += bytes;
                     inner.entries.push_back(entry);
                 }

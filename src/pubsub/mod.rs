@@ -2,15 +2,19 @@
 //!
 //! It knows no sockets; a worker delivers to its own subscribers.
 
+mod calls;
 mod hub;
 mod interest;
 mod mailbox;
 mod memory;
 mod order;
+mod question;
 mod repair;
 
+pub use calls::{AnswerTo, Asked, Call, Calls};
 pub use hub::{Metrics, PubSub, Recalled, RecordLetter};
 pub use interest::WORKERS_MAX;
 pub use mailbox::{Deliver, Entry, Mailbox, Missed, SocketId};
 pub use order::{Hole, Look, Observed, TopicOrder};
+pub use question::{Answer, Question, SessionId, What};
 pub use repair::{End, Found, RecordSource};

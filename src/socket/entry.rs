@@ -69,6 +69,8 @@ pub(super) struct Entry {
     pub(super) phase: Phase,
     pub(super) runner: Runner,
     pub(super) waiting: VecDeque<Waiting>,
+    /// Whether the latest call was about a client's message, not about a note or a broadcast.
+    pub(super) serves_client: bool,
     /// The callback under way and when it was called.
     pub(super) called: Option<(&'static str, Instant)>,
     /// The end of the channel that this join replaced, to be sent behind its own reply.
@@ -79,6 +81,14 @@ impl Entry {
     /// Says whether a message with this `join_ref` is for this channel: the same one, or none.
     pub(super) fn accepts(&self, join_ref: Option<&Ref>) -> bool {
         join_ref.is_none() || join_ref == self.refs.sent.as_ref()
+    }
+
+    /// Says whether a client's message waits, or the turn that it started has not ended.
+    pub(super) fn owes(&self) -> bool {
+        let waits = |waiting: &Waiting| matches!(waiting, Waiting::Message(_));
+        matches!(self.phase, Phase::Joining { .. })
+            || (self.serves_client && !self.runner.rests())
+            || self.waiting.iter().any(waits)
     }
 
     /// Says whether the channel can take a call now.

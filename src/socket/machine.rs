@@ -152,7 +152,8 @@ impl Socket {
         self.receive(decoded, now, out);
     }
 
-    fn receive(
+    /// Takes a message that was read already, or what was wrong with it.
+    pub fn receive(
         &mut self,
         decoded: Result<Message, DecodeError>,
         now: Instant,
@@ -255,6 +256,7 @@ impl Socket {
                 context: Box::new(context),
             }),
             waiting: VecDeque::new(),
+            serves_client: true,
             called: None,
             replaced,
         });
@@ -329,6 +331,7 @@ impl Socket {
                         return self.refuse(message, "invalid", out);
                     }
                 }
+                self.entries[at].serves_client = matches!(waiting, Waiting::Message(_));
                 let (call, reference) = waiting.into_call(self.renews);
                 self.run(at, call, reference, out);
             }
@@ -395,6 +398,12 @@ impl Socket {
             let mut entry = self.remove(0, Farewell::SocketClosed, out);
             self.flush(&mut entry, out);
         }
+    }
+
+    /// Says whether a client's message to a topic is still to be answered or to be looked at.
+    pub fn owes(&self, topic: &str) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|entry| entry.topic.as_str() == topic && entry.owes())
     }
 
     /// Returns how many channels are joined or joining.

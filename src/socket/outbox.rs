@@ -91,6 +91,13 @@ impl Outbox {
         }
     }
 
+    /// Takes every frame that waits, for a transport that hands them over at once.
+    pub fn take(&mut self) -> VecDeque<Bytes> {
+        self.bytes = 0;
+        self.cut = false;
+        std::mem::take(&mut self.frames)
+    }
+
     /// Throws away what waits, but for the rest of a frame that was written in part.
     pub fn clear_unsent(&mut self) {
         self.frames.truncate(usize::from(self.cut));
@@ -139,6 +146,14 @@ mod tests {
         assert_eq!(cut.bytes(), 2);
         cut.advance(2);
         assert!(cut.is_empty());
+    }
+
+    #[test]
+    fn what_is_taken_makes_room() {
+        let mut full = outbox(&["01234", "56789"]);
+        assert_eq!(full.take(), ["01234", "56789"]);
+        assert_eq!((full.bytes(), full.is_empty()), (0, true));
+        assert_eq!(full.push(Bytes::from_static(b"0123456789")), Ok(()));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! It only holds them; limits on frames are in `[limits]`.
 
+use std::time::Duration;
+
 use super::origin::OriginPolicy;
 
 /// How clients reach a node.
@@ -11,6 +13,12 @@ pub struct Config {
     pub origins: OriginPolicy,
     /// Read buffer of a WebSocket, in bytes. Default 1,024: an idle socket costs no more.
     pub read_buffer_bytes: usize,
+    /// Whether long-poll is served beside the WebSocket. Default true.
+    pub longpoll: bool,
+    /// How long a poll waits for a frame. Default 10 s; the stock clients wait 20 s for the answer.
+    pub longpoll_window: Duration,
+    /// How long another node that has a session may take to say so. Default 2 s.
+    pub longpoll_owner_timeout: Duration,
 }
 
 impl Default for Config {
@@ -18,6 +26,9 @@ impl Default for Config {
         Self {
             origins: OriginPolicy::RequestHost,
             read_buffer_bytes: 1_024,
+            longpoll: true,
+            longpoll_window: Duration::from_secs(10),
+            longpoll_owner_timeout: Duration::from_secs(2),
         }
     }
 }

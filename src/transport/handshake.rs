@@ -37,6 +37,11 @@ impl Refusal {
     fn new(status: StatusCode) -> Self {
         Self { status, body: "" }
     }
+
+    /// 403 with an empty body.
+    pub(super) fn forbidden() -> Self {
+        Self::new(StatusCode::FORBIDDEN)
+    }
 }
 
 /// A handshake that passed the checks before the connect hook.
@@ -65,19 +70,9 @@ pub fn open(
     if parts.method != Method::GET {
         return Err(Refusal::new(StatusCode::BAD_REQUEST));
     }
-    let forbidden = || Refusal::new(StatusCode::FORBIDDEN);
+    let forbidden = Refusal::forbidden;
     let mut info = connect_info(parts, peer);
-    let request = RequestOrigin {
-        scheme: info.scheme.clone(),
-        host: info.host.clone(),
-        port: info.port,
-    };
-    if !mount
-        .origins
-        .allows(text(&parts.headers, &ORIGIN), &request)
-    {
-        return Err(forbidden());
-    }
+    check_origin(parts, &info, mount)?;
     let mut offered = offered_subprotocols(&parts.headers);
     let mut allowed: Vec<&str> = mount.subprotocols.iter().map(String::as_str).collect();
     if mount.auth_token {
@@ -85,17 +80,45 @@ pub fn open(
         allowed.insert(0, PHOENIX);
     }
     let subprotocol = choose(&allowed, &offered).map_err(|()| forbidden())?;
-    let mut params = Params::new(query_pairs(&info.query));
-    let serializer = negotiate(&params).ok_or_else(forbidden)?;
-    for (name, value) in variables {
-        params.push(name, value);
-    }
+    let (serializer, params) = negotiate(query_pairs(&info.query), variables)?;
     Ok(Opening {
         serializer,
         params,
         info,
         subprotocol,
     })
+}
+
+/// Checks the origin, as every request of every transport is checked.
+///
+/// # Errors
+/// [`Refusal`] 403.
+pub fn check_origin(parts: &Parts, info: &ConnectInfo, mount: &Mount) -> Result<(), Refusal> {
+    let request = RequestOrigin {
+        scheme: info.scheme.clone(),
+        host: info.host.clone(),
+        port: info.port,
+    };
+    match mount
+        .origins
+        .allows(text(&parts.headers, &ORIGIN), &request)
+    {
+        true => Ok(()),
+        false => Err(Refusal::forbidden()),
+    }
+}
+
+/// Chooses the version by the query, and makes the connect parameters of it and the path's variables.
+pub(super) fn negotiate(
+    query: Vec<(String, String)>,
+    variables: Vec<(String, String)>,
+) -> Result<(Serializer, Params), Refusal> {
+    let mut params = Params::new(query);
+    let serializer = version(&params).ok_or_else(Refusal::forbidden)?;
+    for (name, value) in variables {
+        params.push(name, value);
+    }
+    Ok((serializer, params))
 }
 
 /// Validates the upgrade itself (RFC 6455, 4.2.1) and answers 101.
@@ -166,7 +189,7 @@ fn is_shown(name: &HeaderName) -> bool {
         || matches!(name, "traceparent" | "tracestate" | "user-agent")
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+pub(super) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
@@ -179,14 +202,14 @@ fn lists(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
         .any(|item| item.trim().eq_ignore_ascii_case(word))
 }
 
-fn query_pairs(query: &str) -> Vec<(String, String)> {
+pub(super) fn query_pairs(query: &str) -> Vec<(String, String)> {
     url::form_urlencoded::parse(query.as_bytes())
         .map(|(name, value)| (name.into_owned(), value.into_owned()))
         .collect()
 }
 
 /// A `vsn` that is a list or map is refused, as Phoenix does since 1.8.6.
-fn negotiate(params: &Params) -> Option<Serializer> {
+fn version(params: &Params) -> Option<Serializer> {
     let nested = |name: &str| name.starts_with("vsn[");
     match params.pairs().iter().any(|(name, _)| nested(name)) {
         true => None,

@@ -1,15 +1,16 @@
-//! From bytes to messages: mounts, origins and the WebSocket handshake.
+//! From bytes to messages: mounts, origins, the WebSocket handshake and long-poll requests.
 //!
 //! It does no I/O of its own; the worker reads and writes.
 
 mod config;
 mod handshake;
+pub mod longpoll;
 mod mount;
 pub mod origin;
 mod websocket;
 
 pub use config::Config;
-pub use handshake::{Opening, Refusal, connect_info, open, upgrade};
+pub use handshake::{Opening, Refusal, check_origin, connect_info, open, upgrade};
 pub use mount::{Connect, Denied, Mount, Open, PathPattern};
 pub use origin::{OriginPolicy, RequestOrigin};
 pub use websocket::{ReadEnd, limits_of, read_end};

@@ -116,6 +116,12 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
 pub struct Mount {
     /// Where the WebSocket is served; by default `<path>/websocket`.
     pub websocket: PathPattern,
+    /// Where long-poll is served; by default `<path>/longpoll`. `None`: nowhere.
+    pub longpoll: Option<PathPattern>,
+    /// How long a poll waits for a frame. A session ends 1.5 times this after its last poll. Default 10 s.
+    pub longpoll_window: Duration,
+    /// How long another node that has a session may take to say so. Default 2 s.
+    pub owner_timeout: Duration,
     /// Which origins may connect. Default: those of the request's own host.
     pub origins: OriginPolicy,
     /// The subprotocols that may be answered, in order of preference. Default: none.
@@ -155,6 +161,9 @@ impl Mount {
     ) -> Self {
         Self {
             websocket: PathPattern::new(path).join(&PathPattern::new("websocket")),
+            longpoll: Some(PathPattern::new(path).join(&PathPattern::new("longpoll"))),
+            longpoll_window: Duration::from_secs(10),
+            owner_timeout: Duration::from_secs(2),
             origins: OriginPolicy::RequestHost,
             subprotocols: Vec::new(),
             auth_token: false,

@@ -1,4 +1,4 @@
-//! One connection of a worker: its socket, its outbox, and its TCP stream.
+//! One connection of a worker: its socket, its outbox, and its link to the client.
 //!
 //! It lives on one thread for life; nothing in it is locked or `Send`.
 
@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
+use super::longpoll::LongPoll;
 use super::member::Member;
 use crate::protocol::{CloseReason, Serializer};
 use crate::pubsub::SocketId;
@@ -41,13 +42,30 @@ pub(super) enum Written {
     Failed,
 }
 
+/// How bytes reach the client.
+pub(super) enum Link {
+    WebSocket(TcpStream),
+    /// Boxed, so that a WebSocket is no larger for it.
+    LongPoll(Box<LongPoll>),
+}
+
+impl Link {
+    /// Returns the label of the metrics.
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Self::WebSocket(_) => "websocket",
+            Self::LongPoll(_) => "longpoll",
+        }
+    }
+}
+
 /// One connection.
 pub(super) struct Connection {
     pub(super) id: SocketId,
     pub(super) serializer: Serializer,
     pub(super) socket: RefCell<Socket>,
     pub(super) outbox: RefCell<Outbox>,
-    pub(super) stream: TcpStream,
+    pub(super) link: Link,
     /// The channels' places in their topics.
     pub(super) members: RefCell<HashMap<ChannelId, Rc<Member>>>,
     /// Callbacks that wait, by channel.
@@ -57,7 +75,7 @@ pub(super) struct Connection {
     /// Whether a task waits for the stream to be writable.
     pub(super) blocked: Cell<bool>,
     pub(super) closing: Cell<Option<CloseReason>>,
-    /// When the last bytes came, in milliseconds of the worker's life.
+    /// When the last bytes or the last poll came, in milliseconds of the worker's life.
     pub(super) heard_at_ms: Cell<u64>,
     /// When a closing connection is cut off, in milliseconds of the worker's life.
     pub(super) cut_at_ms: Cell<u64>,
@@ -73,7 +91,7 @@ pub(super) struct Parts {
     pub(super) id: SocketId,
     pub(super) socket: Socket,
     pub(super) outbox: Outbox,
-    pub(super) stream: TcpStream,
+    pub(super) link: Link,
     pub(super) idle: Duration,
     pub(super) started: std::time::Instant,
     pub(super) seat: Seat,
@@ -88,7 +106,7 @@ impl Connection {
             serializer: parts.socket.serializer(),
             socket: RefCell::new(parts.socket),
             outbox: RefCell::new(parts.outbox),
-            stream: parts.stream,
+            link: parts.link,
             members: RefCell::default(),
             turns: RefCell::default(),
             dirty: Cell::new(false),
@@ -109,21 +127,38 @@ impl Connection {
         self.closing.get().is_none() && !self.ended.get()
     }
 
-    /// Ends reading: the reader sees the end of the stream.
+    /// Ends reading: the reader sees the end of the stream, whoever polls that of the session.
     pub(super) fn cut(&self) {
         self.ended.set(true);
         if let Some(waker) = self.reader.borrow_mut().take() {
             waker.wake();
         }
+        match &self.link {
+            Link::WebSocket(_) => {}
+            Link::LongPoll(link) => link.wake(),
+        }
     }
 
-    /// Writes what waits, as many frames at once as there are.
+    /// Notes that the client was heard of.
+    pub(super) fn hear(&self) {
+        let heard = crate::clock::now().saturating_duration_since(self.started);
+        self.heard_at_ms.set(heard.as_millis() as u64);
+    }
+
+    /// Writes what waits, as many frames at once as there are; or lets whoever polls take it.
     pub(super) fn write(&self) -> Written {
+        let stream = match &self.link {
+            Link::WebSocket(stream) => stream,
+            Link::LongPoll(link) => {
+                link.wake();
+                return Written::All;
+            }
+        };
         let mut outbox = self.outbox.borrow_mut();
         while !outbox.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let filled = outbox.slices(&mut slices);
-            match self.stream.try_write_vectored(&slices[..filled]) {
+            match stream.try_write_vectored(&slices[..filled]) {
                 Ok(written) => outbox.advance(written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Written::Blocked,
                 Err(_) => return Written::Failed,
@@ -134,16 +169,30 @@ impl Connection {
 
     /// Tells the peer that nothing more follows.
     pub(super) fn shut_down_writing(&self) {
-        // The peer may be gone already, which is the same end.
-        let _ = socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write);
+        match &self.link {
+            // The peer may be gone already, which is the same end.
+            Link::WebSocket(stream) => {
+                let _ = socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write);
+            }
+            Link::LongPoll(_) => {}
+        }
+    }
+
+    /// Resolves when the kernel takes bytes again.
+    pub(super) async fn writable(&self) -> io::Result<()> {
+        match &self.link {
+            Link::WebSocket(stream) => stream.writable().await,
+            Link::LongPoll(_) => Ok(()),
+        }
     }
 
     fn read(&self, task: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.ended.get() {
-            return Poll::Ready(Ok(()));
-        }
+        let stream = match &self.link {
+            Link::WebSocket(stream) if !self.ended.get() => stream,
+            Link::WebSocket(_) | Link::LongPoll(_) => return Poll::Ready(Ok(())),
+        };
         loop {
-            match self.stream.poll_read_ready(task)? {
+            match stream.poll_read_ready(task)? {
                 Poll::Ready(()) => {}
                 Poll::Pending => {
                     let mut reader = self.reader.borrow_mut();
@@ -156,11 +205,10 @@ impl Connection {
                     return Poll::Pending;
                 }
             }
-            match self.stream.try_read(buffer.initialize_unfilled()) {
+            match stream.try_read(buffer.initialize_unfilled()) {
                 Ok(read) => {
                     buffer.advance(read);
-                    let heard = crate::clock::now().saturating_duration_since(self.started);
-                    self.heard_at_ms.set(heard.as_millis() as u64);
+                    self.hear();
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -1,4 +1,4 @@
-//! A worker's listener: accepts connections, serves HTTP, upgrades WebSockets.
+//! A worker's listener: accepts connections, serves HTTP, upgrades WebSockets, hands on long-polls.
 //!
 //! A connection that is refused is told so in HTTP, before any socket exists.
 
@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::connection::Seat;
 use super::reader::{self, Upgraded};
-use super::{Refused, Served, Worker};
+use super::{Refused, Served, Worker, longpoll};
 use crate::channel::{Accepted, Client};
 use crate::clock;
 use crate::transport::{Denied, Opening, Refusal, open, upgrade};
@@ -34,7 +34,7 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// How long to wait after an accept that failed, most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<Full<Bytes>>;
 
 /// Accepts until the worker is told to stop.
 pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener) {
@@ -80,12 +80,29 @@ fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
 }
 
 async fn answer(worker: Rc<Worker>, request: Request<Incoming>, peer: SocketAddr) -> Answer {
+    let path = request.uri().path();
     let found = worker.node.served.iter().find_map(|served| {
-        let variables = served.mount.websocket.matches(request.uri().path())?;
-        Some((served.clone(), variables))
+        let mount = &served.mount;
+        let polled = || mount.longpoll.as_ref()?.matches(path);
+        let (variables, polls) = match mount.websocket.matches(path) {
+            Some(variables) => (variables, false),
+            None => (polled()?, true),
+        };
+        Some((served.clone(), variables, polls))
     });
-    if let Some((served, variables)) = found {
-        return websocket(worker, request, peer, served, variables).await;
+    match found {
+        Some((served, variables, false)) => {
+            return websocket(worker, request, peer, served, variables).await;
+        }
+        Some((served, variables, true)) => {
+            let caller = longpoll::Caller {
+                peer,
+                served,
+                variables,
+            };
+            return longpoll::serve(worker, request, caller).await;
+        }
+        None => {}
     }
     match (worker.node.pages)(&request) {
         Some(page) => page,

@@ -19,7 +19,7 @@ pub struct Metrics {
     pub refused: IntCounterVec,
     /// `fanfare_deliveries_total`: frames of broadcasts appended to outboxes.
     pub deliveries: IntCounter,
-    /// `fanfare_deliveries_dropped_total{reason}`: `slow`, `serializer` or `mailbox`.
+    /// `fanfare_deliveries_dropped_total{reason}`: `slow`, `serializer`, `transport` or `mailbox`.
     pub dropped: IntCounterVec,
     /// `fanfare_delivery_seconds{path}`: accepted by a node to handed to the last socket.
     pub delivery_seconds: HistogramVec,

@@ -5,7 +5,9 @@
 mod admission;
 mod connection;
 mod effects;
+mod lifetime;
 mod listener;
+mod longpoll;
 mod member;
 mod metrics;
 mod pump;
@@ -35,11 +37,12 @@ use crate::channel::Ports;
 use crate::clock::{self, UnixMicros};
 use crate::presence::{Owner, Presence};
 use crate::protocol::{CloseReason, Fastlane};
-use crate::pubsub::PubSub;
+use crate::pubsub::{Calls, PubSub};
 use crate::socket::{ChannelId, Output, Socket, Surroundings};
 use crate::store;
 use crate::transport::Mount;
-use connection::{Connection, Written};
+use crate::transport::longpoll::TokenKey;
+use connection::{Connection, Link, Written};
 use table::Table;
 
 /// How long a closing connection may take to go before it is cut off.
@@ -74,6 +77,10 @@ pub struct Node {
     pub served: Vec<Arc<Served>>,
     /// The door.
     pub admission: Arc<Admission>,
+    /// The questions about long-poll sessions of other nodes.
+    pub calls: Arc<Calls>,
+    /// Signs the tokens of long-poll sessions; the same on every node.
+    pub sessions: TokenKey,
     /// The counters.
     pub metrics: Metrics,
     /// The other pages.
@@ -120,6 +127,8 @@ pub struct Worker {
     /// Intercepted broadcasts that wait for the current outputs to be performed.
     intercepted: RefCell<VecDeque<Intercepted>>,
     performing: Cell<bool>,
+    /// Bytes of the long-poll bodies at hand.
+    body_bytes: Cell<usize>,
     accepting: Cell<bool>,
     accept_waker: RefCell<Option<Waker>>,
 }
@@ -140,6 +149,7 @@ impl Worker {
             writer_waker: RefCell::new(None),
             intercepted: RefCell::default(),
             performing: Cell::new(false),
+            body_bytes: Cell::new(0),
             accepting: Cell::new(true),
             accept_waker: RefCell::new(None),
         }
@@ -195,6 +205,10 @@ impl Worker {
         let mut outputs = Vec::new();
         feed(&mut connection.socket.borrow_mut(), &mut outputs);
         effects::perform(self, connection, outputs);
+        match &connection.link {
+            Link::WebSocket(_) => {}
+            Link::LongPoll(link) => link.driven(),
+        }
     }
 
     /// Appends a frame to a connection's outbox, or closes it when it is too slow.
@@ -272,7 +286,7 @@ impl Worker {
                 connection.blocked.set(true);
                 let (worker, connection) = (self.clone(), connection.clone());
                 tokio::task::spawn_local(async move {
-                    let writable = connection.stream.writable().await;
+                    let writable = connection.writable().await;
                     connection.blocked.set(false);
                     match writable {
                         Ok(()) => worker.touch(&connection),
@@ -295,6 +309,15 @@ impl Worker {
             return;
         }
         connection.closing.set(Some(reason));
+        match &connection.link {
+            Link::WebSocket(_) => self.say_why(connection, reason),
+            // A reason has no form there: the session is over, and the next poll is told so.
+            Link::LongPoll(_) => lifetime::finish(self, connection, reason.code()),
+        }
+    }
+
+    /// Sends the close frame behind what waits.
+    fn say_why(self: &Rc<Self>, connection: &Rc<Connection>, reason: CloseReason) {
         connection
             .cut_at_ms
             .set(self.elapsed_ms() + LINGER.as_millis() as u64);
@@ -314,7 +337,7 @@ impl Worker {
             .node
             .served
             .iter()
-            .map(|served| served.mount.idle / 4)
+            .map(|served| longpoll::idle(&served.mount).min(served.mount.idle) / 4)
             .min();
         let every = shortest.unwrap_or(Duration::from_secs(1));
         let every = every.clamp(Duration::from_millis(10), Duration::from_secs(1));

@@ -10,8 +10,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::connection::Connection;
-use super::effects;
-use super::{Intercepted, Unwritten, Worker};
+use super::{Intercepted, Unwritten, Worker, effects, longpoll};
 use crate::backoff;
 use crate::clock;
 use crate::protocol::{Broadcast, CloseReason, Fastlane, Payload, Topic, events};
@@ -64,6 +63,9 @@ fn take(worker: &Rc<Worker>, entry: Entry) {
                     worker.close(&connection, CloseReason::Disconnected);
                 }
             }
+        }
+        Entry::Ask(asked) => {
+            tokio::task::spawn_local(longpoll::asked(worker.clone(), asked));
         }
         Entry::Player(player) => {
             for connection in all(worker) {
@@ -157,7 +159,7 @@ fn close_some(worker: &Rc<Worker>, count: usize, reason: CloseReason) {
     }
 }
 
-fn find(worker: &Worker, socket: SocketId) -> Option<Rc<Connection>> {
+pub(super) fn find(worker: &Worker, socket: SocketId) -> Option<Rc<Connection>> {
     let connections = worker.connections.borrow();
     let connection = connections.get(socket.slot as usize)?;
     (connection.id == socket).then(|| connection.clone())

@@ -2,7 +2,6 @@
 //!
 //! It writes nothing; replies and pongs go through the outbox.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -13,14 +12,12 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use super::connection::{Connection, Duplex, Parts, Seat};
-use super::member::Members;
+use super::connection::{Connection, Duplex, Link, Seat};
+use super::lifetime::{self, Opened};
 use super::{Served, Worker};
 use crate::channel::Client;
 use crate::clock;
-use crate::protocol::{CloseReason, Serializer};
-use crate::pubsub::SocketId;
-use crate::socket::{Outbox, Socket};
+use crate::protocol::Serializer;
 use crate::transport::{ReadEnd, limits_of, read_end};
 
 /// The close code of a peer that vanished (RFC 6455, 7.1.5).
@@ -43,7 +40,16 @@ pub(super) struct Upgraded {
 pub(super) async fn start(worker: Rc<Worker>, mut upgraded: Upgraded) {
     let leftover = std::mem::take(&mut upgraded.leftover);
     let config = limits_of(&upgraded.served.mount);
-    let connection = open(&worker, upgraded);
+    let opened = Opened {
+        idle: upgraded.served.mount.idle,
+        link: Link::WebSocket(upgraded.stream),
+        serializer: upgraded.serializer,
+        client: upgraded.client,
+        around: upgraded.served.around.clone(),
+        renews: upgraded.served.mount.renew,
+        seat: upgraded.seat,
+    };
+    let connection = lifetime::open(&worker, opened);
     let duplex = Duplex {
         connection: connection.clone(),
         touch: Worker::touch,
@@ -53,50 +59,8 @@ pub(super) async fn start(worker: Rc<Worker>, mut upgraded: Upgraded) {
         WebSocketStream::from_partially_read(duplex, leftover, Role::Server, Some(config)).await;
     tokio::task::spawn_local(async move {
         let code = read(&worker, &connection, &mut stream).await;
-        finish(&worker, &connection, code);
+        lifetime::finish(&worker, &connection, code);
     });
-}
-
-fn open(worker: &Rc<Worker>, upgraded: Upgraded) -> Rc<Connection> {
-    let members = Rc::new(Members {
-        worker: worker.clone(),
-        connection: Cell::new(None),
-    });
-    let around = upgraded.served.around.clone();
-    let outbox = Outbox::new(around.limits.outbox_bytes);
-    let mut socket = Socket::new(
-        upgraded.serializer,
-        Rc::new(upgraded.client),
-        around,
-        members.clone(),
-    );
-    socket.set_renews(upgraded.served.mount.renew);
-    let mut connections = worker.connections.borrow_mut();
-    let slot = connections.vacant_entry();
-    let serial = worker.serials.get();
-    worker.serials.set(serial.wrapping_add(1));
-    let connection = Rc::new(Connection::new(Parts {
-        id: SocketId {
-            slot: slot.key() as u32,
-            serial,
-        },
-        socket,
-        outbox,
-        stream: upgraded.stream,
-        idle: upgraded.served.mount.idle,
-        started: worker.started,
-        seat: upgraded.seat,
-    }));
-    members.connection.set(Some(Rc::downgrade(&connection)));
-    slot.insert(connection.clone());
-    let metrics = &worker.node.metrics;
-    metrics.opened.with_label_values(&["websocket"]).inc();
-    metrics.connections.with_label_values(&["websocket"]).inc();
-    metrics
-        .sockets
-        .with_label_values(&[&worker.index.to_string()])
-        .inc();
-    connection
 }
 
 /// Reads until the connection ends; returns the close code that it ended with.
@@ -143,22 +107,4 @@ async fn discard(duplex: &mut Duplex) {
     // On the heap: it is rare, and every connection's task would be that much larger.
     let mut scratch = vec![0u8; 4096];
     while matches!(duplex.read(&mut scratch).await, Ok(1..)) {}
-}
-
-fn finish(worker: &Rc<Worker>, connection: &Rc<Connection>, code: u16) {
-    let code = connection.closing.get().map_or(code, CloseReason::code);
-    worker.drive(connection, Socket::end_all);
-    connection.write();
-    connection.cut();
-    worker
-        .connections
-        .borrow_mut()
-        .try_remove(connection.id.slot as usize);
-    let metrics = &worker.node.metrics;
-    metrics.closed.with_label_values(&[&code.to_string()]).inc();
-    metrics.connections.with_label_values(&["websocket"]).dec();
-    metrics
-        .sockets
-        .with_label_values(&[&worker.index.to_string()])
-        .dec();
 }

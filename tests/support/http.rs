@@ -48,6 +48,17 @@ pub fn request(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Response {
+    receive(send(addr, method, path, headers, body))
+}
+
+/// Sends a request.
+pub fn send(
+    addr: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> TcpStream {
     let mut stream = TcpStream::connect(addr).expect("the server listens");
     let limit = Some(Duration::from_secs(10));
     stream.set_read_timeout(limit).expect("a limit above 0");
@@ -61,12 +72,14 @@ pub fn request(
     head.push_str("\r\n");
     head.push_str(body);
     stream.write_all(head.as_bytes()).expect("a request sent");
+    stream
+}
+
+/// Reads the answer to its end; 10 s at most.
+pub fn receive(mut stream: TcpStream) -> Response {
     let mut bytes = Vec::new();
     if let Err(why) = stream.read_to_end(&mut bytes) {
-        panic!(
-            "{method} {path}: {why} after {}",
-            String::from_utf8_lossy(&bytes)
-        );
+        panic!("{why} after {}", String::from_utf8_lossy(&bytes));
     }
     parse(&bytes)
 }

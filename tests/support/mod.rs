@@ -8,6 +8,7 @@ pub mod chromium;
 pub mod http;
 pub mod journey;
 pub mod key_server;
+pub mod longpoll;
 pub mod node;
 pub mod npm;
 pub mod phoenix;

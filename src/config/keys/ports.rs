@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Key, Unit, put, put_some};
-use crate::config::text::{GIB, KIB, MIB, bytes, count, duration, words};
+use crate::config::text::{GIB, KIB, MIB, boolean, bytes, count, duration, words};
 use crate::store::SynchronousCommit;
 use crate::transport::OriginPolicy;
 
@@ -34,6 +34,40 @@ pub(super) const TRANSPORT: &[Key] = &[
             put(
                 &mut draft.settings.transport.read_buffer_bytes,
                 bytes(text, 256, MIB),
+            )
+        },
+    ),
+    Key::new(
+        "transport",
+        "longpoll",
+        "true",
+        Unit::Boolean,
+        "Whether long-poll is served beside the WebSocket.",
+        |draft, text| put(&mut draft.settings.transport.longpoll, boolean(text)),
+    ),
+    Key::new(
+        "transport",
+        "longpoll_window",
+        "10s",
+        Unit::Duration,
+        "How long a poll waits for a frame; a session ends 1.5 times this after its last poll. Clients wait 20 s for the answer.",
+        |draft, text| {
+            put(
+                &mut draft.settings.transport.longpoll_window,
+                duration(text, SHORT, LONG),
+            )
+        },
+    ),
+    Key::new(
+        "transport",
+        "longpoll_owner_timeout",
+        "2s",
+        Unit::Duration,
+        "How long another node that has a session may take to say so. Then: the session counts as gone.",
+        |draft, text| {
+            put(
+                &mut draft.settings.transport.longpoll_owner_timeout,
+                duration(text, SHORT, LONG),
             )
         },
     ),
