@@ -29,6 +29,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("auth.audience", "them"),
     ("players.auto_create", "false"),
     ("transport.origins", "off"),
+    ("transport.trusted_proxies", "10.0.0.0/8"),
     ("broker.prefix", "other:"),
     ("broker.ca_file", "ca.pem"),
     ("store.synchronous_commit", "off"),

@@ -2,6 +2,7 @@
 //!
 //! It only holds them; limits on frames are in `[limits]`.
 
+use super::forwarded::Network;
 use super::origin::OriginPolicy;
 
 /// How clients reach a node.
@@ -11,6 +12,8 @@ pub struct Config {
     pub origins: OriginPolicy,
     /// Read buffer of a WebSocket, in bytes. Default 1,024: an idle socket costs no more.
     pub read_buffer_bytes: usize,
+    /// The proxies whose `X-Forwarded-For` tells a client's address. Default: none.
+    pub trusted_proxies: Vec<Network>,
 }
 
 impl Default for Config {
@@ -18,6 +21,7 @@ impl Default for Config {
         Self {
             origins: OriginPolicy::RequestHost,
             read_buffer_bytes: 1_024,
+            trusted_proxies: Vec::new(),
         }
     }
 }

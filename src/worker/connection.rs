@@ -4,9 +4,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -16,20 +16,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
+use super::admission::{Entered, Seat};
 use super::member::Member;
 use crate::protocol::{CloseReason, Serializer};
 use crate::pubsub::SocketId;
 use crate::socket::{ChannelId, Outbox, SLICES_MAX, Socket};
-
-/// Counts a node's connections; one that is dropped counts no more.
-#[derive(Debug)]
-pub(super) struct Seat(pub(super) Arc<std::sync::atomic::AtomicUsize>);
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
-    }
-}
 
 /// What became of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +56,7 @@ pub(super) struct Connection {
     ended: Cell<bool>,
     reader: RefCell<Option<Waker>>,
     started: std::time::Instant,
-    _seat: Seat,
+    _place: (Seat, Rc<Entered>),
 }
 
 /// What a connection is made of.
@@ -76,7 +67,7 @@ pub(super) struct Parts {
     pub(super) stream: TcpStream,
     pub(super) idle: Duration,
     pub(super) started: std::time::Instant,
-    pub(super) seat: Seat,
+    pub(super) place: (Seat, Rc<Entered>),
 }
 
 impl Connection {
@@ -100,7 +91,7 @@ impl Connection {
             ended: Cell::new(false),
             reader: RefCell::new(None),
             started: parts.started,
-            _seat: parts.seat,
+            _place: parts.place,
         }
     }
 
@@ -135,7 +126,18 @@ impl Connection {
     /// Tells the peer that nothing more follows.
     pub(super) fn shut_down_writing(&self) {
         // The peer may be gone already, which is the same end.
-        let _ = socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write);
+        let _ = socket2::SockRef::from(&self.stream).shutdown(Shutdown::Write);
+    }
+
+    /// Ends the stream; whoever waits for it to be writable waits no more.
+    pub(super) fn shut_down(&self) {
+        let _ = socket2::SockRef::from(&self.stream).shutdown(Shutdown::Both);
+    }
+
+    /// Ends a connection whose peer does not go: what the kernel still holds for it is thrown away.
+    pub(super) fn reset(&self) {
+        let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        self.cut();
     }
 
     fn read(&self, task: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -173,8 +175,6 @@ impl Connection {
 /// The stream as tungstenite sees it: reads come from TCP, its own frames go through the outbox.
 pub(super) struct Duplex {
     pub(super) connection: Rc<Connection>,
-    /// Puts the connection on the worker's list of outboxes to write.
-    pub(super) touch: fn(&super::Worker, &Rc<Connection>),
     pub(super) worker: Rc<super::Worker>,
 }
 
@@ -195,12 +195,8 @@ impl AsyncWrite for Duplex {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.connection.is_open() {
-            let frame = Bytes::copy_from_slice(bytes);
-            let pushed = self.connection.outbox.borrow_mut().push(frame);
-            pushed.map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-            (self.touch)(&self.worker, &self.connection);
-        }
+        let frame = Bytes::copy_from_slice(bytes);
+        self.worker.send(&self.connection, frame);
         Poll::Ready(Ok(bytes.len()))
     }
 

@@ -13,7 +13,8 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use super::connection::{Connection, Duplex, Parts, Seat};
+use super::admission::{Entered, Seat};
+use super::connection::{Connection, Duplex, Parts};
 use super::member::Members;
 use super::{Served, Worker};
 use crate::channel::Client;
@@ -34,7 +35,7 @@ pub(super) struct Upgraded {
     pub(super) serializer: Serializer,
     pub(super) client: Client,
     pub(super) served: std::sync::Arc<Served>,
-    pub(super) seat: Seat,
+    pub(super) place: (Seat, Rc<Entered>),
 }
 
 /// Serves a connection until it ends.
@@ -44,7 +45,6 @@ pub(super) async fn serve(worker: Rc<Worker>, upgraded: Upgraded) {
     let connection = open(&worker, upgraded);
     let duplex = Duplex {
         connection: connection.clone(),
-        touch: Worker::touch,
         worker: worker.clone(),
     };
     let mut stream =
@@ -80,7 +80,7 @@ fn open(worker: &Rc<Worker>, upgraded: Upgraded) -> Rc<Connection> {
         stream: upgraded.stream,
         idle: upgraded.served.mount.idle,
         started: worker.started,
-        seat: upgraded.seat,
+        place: upgraded.place,
     }));
     members.connection.set(Some(Rc::downgrade(&connection)));
     slot.insert(connection.clone());
@@ -144,6 +144,7 @@ fn finish(worker: &Rc<Worker>, connection: &Rc<Connection>, code: u16) {
     worker.drive(connection, Socket::end_all);
     connection.write();
     connection.cut();
+    connection.shut_down();
     worker
         .connections
         .borrow_mut()
