@@ -7,8 +7,11 @@
 pub mod chromium;
 pub mod http;
 pub mod journey;
+pub mod limited;
+pub mod metrics;
 pub mod node;
 pub mod npm;
+pub mod paused;
 pub mod phoenix;
 pub mod postgres;
 pub mod process;
