@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint fmt reference run demo clean
+.PHONY: help setup test faults lint fmt reference run demo clean
 
 help: ## says what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ setup: ## installs what the tests need and is missing: Redis, Postgres, Node.js,
 test: setup ## sets up and runs every test
 	$(CARGO) test --locked --all-targets
 	$(CARGO) test --locked --doc
+
+faults: setup ## runs the tests that are too heavy for every change: crowds, long faults
+	$(CARGO) test --locked --tests -- --ignored --nocapture
 
 lint: ## checks the format and the lints
 	$(CARGO) fmt --all --check

@@ -160,6 +160,11 @@ fn bad_values_are_refused_with_their_source_and_what_is_allowed() {
         "drain.wait = \"soon\" (file f.toml): must be a duration from 0s to 1h, such as 250ms, 5s or 1h",
     );
     file(
+        "[transport]\ntrusted_proxies = [\"10.0.0.0/8\", \"10.0.0.0/40\"]",
+        "transport.trusted_proxies = \"10.0.0.0/8,10.0.0.0/40\" (file f.toml): must be networks such as 10.0.0.0/8 \
+         or fd00::/8: \"10.0.0.0/40\" is not a network such as 10.0.0.0/8",
+    );
+    file(
         "[transport]\norigins = [\"//a.example\", \"b.example\"]",
         "transport.origins = \"//a.example,b.example\" (file f.toml): must be off, host, host:NAME, connection \
          or origins such as //example.com: \"b.example\" is not an origin such as //example.com",

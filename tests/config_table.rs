@@ -31,6 +31,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("players.auto_create", "false"),
     ("transport.origins", "off"),
     ("transport.longpoll", "false"),
+    ("transport.trusted_proxies", "10.0.0.0/8"),
     ("broker.prefix", "other:"),
     ("broker.ca_file", "ca.pem"),
     ("store.synchronous_commit", "off"),

@@ -93,8 +93,8 @@ pub(super) async fn start(blueprint: Blueprint) -> Result<Running, Failure> {
         ports: Arc::new(shared.clone()),
         served: served(&blueprint, &limits, &shared, &registry)?,
         admission: Arc::new(Admission::new(
-            limits.connections,
-            limits.connects_per_second,
+            &limits,
+            settings.transport.trusted_proxies.clone(),
         )),
         calls,
         sessions: session_key(&settings.auth)?,

@@ -4,13 +4,12 @@
 
 use std::sync::Arc;
 
-use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
 use prometheus::Registry;
 use serde_json::{Value, json};
 
-use super::{Answer, answer, text};
+use super::{Answer, answer, api, text};
 use crate::broker::{Letter, nodes_topic};
 use crate::channel::Player;
 use crate::clock;
@@ -19,9 +18,6 @@ use crate::protocol::{Broadcast, Fastlane, Payload, Topic};
 use crate::pubsub::Entry;
 use crate::store::{PlayerCache, Store, StoreError};
 use crate::worker::Node;
-
-/// Largest body that an operator's request may have, in bytes.
-const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// The event that tells a player, and the other nodes, of the player's fresh row.
 pub(crate) const PLAYER_UPDATED: &str = "player_updated";
@@ -74,6 +70,11 @@ impl Admin {
             "/readyz" if self.node.admission.is_ready() => text(StatusCode::OK, "ok\n"),
             "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "draining or full\n"),
             "/status" => super::json(StatusCode::OK, &self.status().await),
+            "/api/v1/disconnect" | "/api/v1/broadcast" if request.method() != Method::POST => {
+                text(StatusCode::METHOD_NOT_ALLOWED, "use POST\n")
+            }
+            "/api/v1/disconnect" => api::disconnect(&self.node.pubsub, request).await,
+            "/api/v1/broadcast" => api::broadcast(&self.node.pubsub, request).await,
             path => match path.strip_prefix("/api/v1/players/") {
                 Some(id) => self.player(&decoded(id), request).await,
                 None => text(StatusCode::NOT_FOUND, "not found\n"),
@@ -109,13 +110,11 @@ impl Admin {
         if request.method() != Method::POST {
             return text(StatusCode::METHOD_NOT_ALLOWED, "use POST\n");
         }
-        let body = Limited::new(request.into_body(), BODY_BYTES_MAX)
-            .collect()
-            .await;
-        let Ok(body) = body else {
-            return text(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large\n");
+        let body = match api::body(request).await {
+            Ok(body) => body,
+            Err(refusal) => return refusal,
         };
-        let parsed: Option<Value> = serde_json::from_slice(&body.to_bytes()).ok();
+        let parsed: Option<Value> = serde_json::from_slice(&body).ok();
         let Some(rating) = parsed
             .as_ref()
             .and_then(|value| value.get("rating")?.as_i64())

@@ -3,6 +3,7 @@
 //! Sockets are not served here; the workers do that.
 
 mod admin;
+mod api;
 mod pages;
 
 pub(crate) use admin::PLAYER_UPDATED;

@@ -35,6 +35,8 @@ pub struct Metrics {
     pub histories: IntCounterVec,
     /// `fanfare_records_gone_total`: ids that were skipped because the store has them no more.
     pub gone: IntCounter,
+    /// `fanfare_topics_refused_total`: joins refused because the node has `limits.topics`.
+    pub topics_refused: IntCounter,
 }
 
 impl Metrics {
@@ -61,11 +63,16 @@ impl Metrics {
                 "records_gone_total",
                 "Record ids skipped as no longer kept",
             ))?,
+            topics_refused: IntCounter::with_opts(opts(
+                "topics_refused_total",
+                "Joins refused because the node has as many topics as it may",
+            ))?,
         };
         registry.register(Box::new(metrics.broadcasts.clone()))?;
         registry.register(Box::new(metrics.healed.clone()))?;
         registry.register(Box::new(metrics.histories.clone()))?;
         registry.register(Box::new(metrics.gone.clone()))?;
+        registry.register(Box::new(metrics.topics_refused.clone()))?;
         Ok(metrics)
     }
 }
@@ -176,6 +183,9 @@ impl PubSub {
         worker: usize,
     ) -> impl Future<Output = Result<(), Unavailable>> + Send + 'static {
         let attached = self.interest.attach(topic, worker, self.single_node);
+        if matches!(attached, Attached::Full) {
+            self.metrics.topics_refused.inc();
+        }
         let wanted = self.wanted.clone();
         let topic = topic.clone();
         async move {

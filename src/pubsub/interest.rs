@@ -3,6 +3,7 @@
 //! It is written only at a worker's first join or last leave of a topic.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use hashbrown::HashMap;
 use parking_lot::RwLock;
@@ -51,8 +52,9 @@ pub(super) enum Attached {
 pub(super) struct InterestTable {
     shards: Vec<RwLock<HashMap<Topic, Interest>>>,
     hasher: RandomState,
-    topics_max_a_shard: usize,
-    lives: std::sync::atomic::AtomicU64,
+    topics: AtomicUsize,
+    topics_max: usize,
+    lives: AtomicU64,
 }
 
 impl InterestTable {
@@ -60,9 +62,9 @@ impl InterestTable {
         Self {
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
             hasher: RandomState::new(),
-            // Twice the fair share, since topics don't spread evenly over the shards.
-            topics_max_a_shard: (topics_max / SHARDS).saturating_mul(2).max(16),
-            lives: std::sync::atomic::AtomicU64::new(0),
+            topics: AtomicUsize::new(0),
+            topics_max,
+            lives: AtomicU64::new(0),
         }
     }
 
@@ -80,14 +82,12 @@ impl InterestTable {
     /// Adds a worker. With `at_once` the topic needs no subscription.
     pub(super) fn attach(&self, topic: &Topic, worker: usize, at_once: bool) -> Attached {
         let mut shard = self.shard(topic).write();
-        if shard.len() >= self.topics_max_a_shard && !shard.contains_key(topic) {
+        if !shard.contains_key(topic) && !self.count_one_more() {
             return Attached::Full;
         }
         let mut fresh = None;
         let interest = shard.entry(topic.clone()).or_insert_with(|| {
-            let life = self
-                .lives
-                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let life = self.lives.fetch_add(1, Ordering::Relaxed);
             fresh = Some(life);
             Interest {
                 workers: 0,
@@ -122,8 +122,17 @@ impl InterestTable {
         let empty = interest.workers == 0;
         if empty {
             shard.remove(topic);
+            self.topics.fetch_sub(1, Ordering::Relaxed);
         }
         empty
+    }
+
+    /// Counts another topic, unless the node has as many as it may.
+    fn count_one_more(&self) -> bool {
+        let more = |count| (count < self.topics_max).then_some(count + 1);
+        self.topics
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .is_ok()
     }
 
     /// Takes the end of a subscription; a failed one is forgotten, so that the next attach tries anew.
@@ -141,6 +150,7 @@ impl InterestTable {
         };
         if result.is_err() {
             shard.remove(topic);
+            self.topics.fetch_sub(1, Ordering::Relaxed);
         }
         drop(shard);
         for answer in answers {
@@ -151,7 +161,7 @@ impl InterestTable {
 
     /// Returns how many topics the node has.
     pub(super) fn topics(&self) -> usize {
-        self.shards.iter().map(|shard| shard.read().len()).sum()
+        self.topics.load(Ordering::Relaxed)
     }
 }
 
@@ -183,6 +193,19 @@ mod tests {
         assert!(!table.detach(&topic, 3));
         assert!(table.detach(&topic, 5));
         assert_eq!(table.topics(), 0);
+    }
+
+    #[test]
+    fn the_bound_is_exact_and_a_topic_that_goes_makes_room() {
+        let table = InterestTable::new(2);
+        let attach = |name: &str| table.attach(&name.try_into().unwrap(), 0, true);
+        assert!(matches!(attach("a"), Attached::Ready));
+        assert!(matches!(attach("b"), Attached::Ready));
+        assert!(matches!(attach("c"), Attached::Full));
+        assert!(matches!(attach("a"), Attached::Ready));
+        assert!(table.detach(&"a".try_into().unwrap(), 0));
+        assert!(matches!(attach("c"), Attached::Ready));
+        assert_eq!(table.topics(), 2);
     }
 
     #[test]

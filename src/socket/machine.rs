@@ -220,6 +220,7 @@ impl Socket {
     fn join(&mut self, message: Message, replaced: Option<JoinRefs>, out: &mut Vec<Output>) {
         let bytes_max = self.around.limits.topic_bytes;
         if message.topic.len() > bytes_max {
+            self.count_limit("topic_bytes");
             return self.refuse(&message, "invalid", out);
         }
         // Names that begin with "!" are the gateway's own, between nodes.
@@ -230,6 +231,7 @@ impl Socket {
             return self.unmatched(&message, out);
         };
         if self.entries.len() >= self.around.limits.channels_per_socket {
+            self.count_limit("channels_per_socket");
             return self.refuse(&message, "too many channels joined", out);
         }
         let id = ChannelId(self.channels_made);
@@ -328,6 +330,7 @@ impl Socket {
                         .with_label_values(&[kind])
                         .inc();
                     if message.event.len() > self.around.limits.topic_bytes {
+                        self.count_limit("topic_bytes");
                         return self.refuse(message, "invalid", out);
                     }
                 }
@@ -420,6 +423,11 @@ impl Socket {
             &reply,
             out,
         );
+    }
+
+    pub(super) fn count_limit(&self, limit: &str) {
+        let reached = &self.around.metrics.limit_reached;
+        reached.with_label_values(&[limit]).inc();
     }
 
     pub(super) fn refuse(&self, message: &Message, reason: &str, out: &mut Vec<Output>) {

@@ -23,6 +23,8 @@ pub struct Metrics {
     pub malformed: IntCounter,
     /// `fanfare_rate_limited_total`: messages refused by the message rate.
     pub rate_limited: IntCounter,
+    /// `fanfare_limit_reached_total{limit}`: `topic_bytes`, `channels_per_socket` or `join_seconds`.
+    pub limit_reached: IntCounterVec,
 }
 
 impl Metrics {
@@ -54,6 +56,13 @@ impl Metrics {
                 "rate_limited_total",
                 "Messages refused by the message rate",
             ))?,
+            limit_reached: IntCounterVec::new(
+                opts(
+                    "limit_reached_total",
+                    "Joins and messages refused at a limit",
+                ),
+                &["limit"],
+            )?,
         };
         registry.register(Box::new(metrics.channels.clone()))?;
         registry.register(Box::new(metrics.joins.clone()))?;
@@ -62,6 +71,7 @@ impl Metrics {
         registry.register(Box::new(metrics.callbacks.clone()))?;
         registry.register(Box::new(metrics.malformed.clone()))?;
         registry.register(Box::new(metrics.rate_limited.clone()))?;
+        registry.register(Box::new(metrics.limit_reached.clone()))?;
         Ok(metrics)
     }
 }

@@ -23,6 +23,8 @@ pub struct Outbox {
     frames: VecDeque<Bytes>,
     bytes: usize,
     bytes_max: usize,
+    /// Bytes of the one large frame that waits on top of the limit.
+    large: usize,
     /// Whether the first frame was written in part.
     cut: bool,
 }
@@ -34,19 +36,27 @@ impl Outbox {
             frames: VecDeque::new(),
             bytes: 0,
             bytes_max,
+            large: 0,
             cut: false,
         }
     }
 
     /// Appends a frame. An empty outbox takes a frame of any size.
     ///
+    /// One frame of more than half the limit, such as the `presence_state` of a crowd, may wait on top of it:
+    /// a client is slow by what it leaves unread, not by what it was given at once.
+    ///
     /// # Errors
     /// [`OutboxFull`] when the bytes that wait would exceed the limit.
     #[inline]
     pub fn push(&mut self, frame: Bytes) -> Result<(), OutboxFull> {
         let bytes = self.bytes + frame.len();
-        if bytes > self.bytes_max && self.bytes > 0 {
-            return Err(OutboxFull);
+        if bytes > self.bytes_max + self.large {
+            let is_large = frame.len() > self.bytes_max / 2;
+            if self.large > 0 || !is_large {
+                return Err(OutboxFull);
+            }
+            self.large = frame.len();
         }
         self.bytes = bytes;
         self.frames.push_back(frame);
@@ -86,6 +96,7 @@ impl Outbox {
             written -= front.len();
             self.frames.pop_front();
         }
+        self.large = 0;
         if self.frames.capacity() > KEPT_FRAMES_MAX {
             self.frames = VecDeque::new();
         }
@@ -102,6 +113,7 @@ impl Outbox {
     pub fn clear_unsent(&mut self) {
         self.frames.truncate(usize::from(self.cut));
         self.bytes = self.frames.iter().map(Bytes::len).sum();
+        self.large = 0;
     }
 
     /// Appends a frame whatever the bytes that wait: the last word of a connection.
@@ -162,5 +174,18 @@ mod tests {
         assert_eq!(full.push(Bytes::from_static(b"x")), Err(OutboxFull));
         let mut empty = outbox(&[]);
         assert_eq!(empty.push(Bytes::from_static(b"0123456789ab")), Ok(()));
+    }
+
+    #[test]
+    fn one_large_frame_waits_on_top_of_the_bound_and_makes_nobody_slow() {
+        let mut crowd = outbox(&["reply"]);
+        assert_eq!(crowd.push(Bytes::from_static(&[b's'; 40])), Ok(()));
+        assert_eq!(crowd.push(Bytes::from_static(b"diff")), Ok(()));
+        assert_eq!(crowd.push(Bytes::from_static(b"diff")), Err(OutboxFull));
+        assert_eq!(crowd.push(Bytes::from_static(&[b's'; 40])), Err(OutboxFull));
+        crowd.advance(49);
+        assert!(crowd.is_empty());
+        assert_eq!(crowd.push(Bytes::from_static(b"0123456789")), Ok(()));
+        assert_eq!(crowd.push(Bytes::from_static(b"x")), Err(OutboxFull));
     }
 }

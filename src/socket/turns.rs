@@ -24,6 +24,7 @@ impl Socket {
     /// Refuses a join whose callback took longer than `limits.join_seconds`.
     pub fn join_timed_out(&mut self, channel: ChannelId, out: &mut Vec<Output>) {
         if let Some(at) = self.position(channel) {
+            self.count_limit("join_seconds");
             self.joined(at, Err(Reply::reason("unavailable").response), out);
         }
     }

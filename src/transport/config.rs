@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::forwarded::Network;
 use super::origin::OriginPolicy;
 
 /// How clients reach a node.
@@ -19,6 +20,8 @@ pub struct Config {
     pub longpoll_window: Duration,
     /// How long another node that has a session may take to say so. Default 2 s.
     pub longpoll_owner_timeout: Duration,
+    /// The proxies whose `X-Forwarded-For` tells a client's address. Default: none.
+    pub trusted_proxies: Vec<Network>,
 }
 
 impl Default for Config {
@@ -29,6 +32,7 @@ impl Default for Config {
             longpoll: true,
             longpoll_window: Duration::from_secs(10),
             longpoll_owner_timeout: Duration::from_secs(2),
+            trusted_proxies: Vec::new(),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! It does no I/O of its own; the worker reads and writes.
 
 mod config;
+mod forwarded;
 mod handshake;
 pub mod longpoll;
 mod mount;
@@ -10,6 +11,7 @@ pub mod origin;
 mod websocket;
 
 pub use config::Config;
+pub use forwarded::{Network, NotNetwork, client_address, counted_as};
 pub use handshake::{Opening, Refusal, check_origin, connect_info, open, upgrade};
 pub use mount::{Connect, Denied, Mount, Open, PathPattern};
 pub use origin::{OriginPolicy, RequestOrigin};

@@ -4,9 +4,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -16,21 +16,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
+use super::admission::{Entered, Seat};
 use super::longpoll::LongPoll;
 use super::member::Member;
 use crate::protocol::{CloseReason, Serializer};
 use crate::pubsub::SocketId;
 use crate::socket::{ChannelId, Outbox, SLICES_MAX, Socket};
-
-/// Counts a node's connections; one that is dropped counts no more.
-#[derive(Debug)]
-pub(super) struct Seat(pub(super) Arc<std::sync::atomic::AtomicUsize>);
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
-    }
-}
 
 /// What became of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +74,8 @@ pub(super) struct Connection {
     ended: Cell<bool>,
     reader: RefCell<Option<Waker>>,
     started: std::time::Instant,
-    _seat: Seat,
+    /// Its seat, and the stream that it came on; a long-poll session has none of its own.
+    _place: (Seat, Option<Rc<Entered>>),
 }
 
 /// What a connection is made of.
@@ -94,7 +86,7 @@ pub(super) struct Parts {
     pub(super) link: Link,
     pub(super) idle: Duration,
     pub(super) started: std::time::Instant,
-    pub(super) seat: Seat,
+    pub(super) place: (Seat, Option<Rc<Entered>>),
 }
 
 impl Connection {
@@ -118,7 +110,7 @@ impl Connection {
             ended: Cell::new(false),
             reader: RefCell::new(None),
             started: parts.started,
-            _seat: parts.seat,
+            _place: parts.place,
         }
     }
 
@@ -172,7 +164,7 @@ impl Connection {
         match &self.link {
             // The peer may be gone already, which is the same end.
             Link::WebSocket(stream) => {
-                let _ = socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write);
+                let _ = socket2::SockRef::from(stream).shutdown(Shutdown::Write);
             }
             Link::LongPoll(_) => {}
         }
@@ -184,6 +176,24 @@ impl Connection {
             Link::WebSocket(stream) => stream.writable().await,
             Link::LongPoll(_) => Ok(()),
         }
+    }
+
+    /// Ends the stream; whoever waits for it to be writable waits no more.
+    pub(super) fn shut_down(&self) {
+        match &self.link {
+            Link::WebSocket(stream) => {
+                let _ = socket2::SockRef::from(stream).shutdown(Shutdown::Both);
+            }
+            Link::LongPoll(_) => {}
+        }
+    }
+
+    /// Ends a connection whose peer does not go: what the kernel still holds for it is thrown away.
+    pub(super) fn reset(&self) {
+        if let Link::WebSocket(stream) = &self.link {
+            let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
+        self.cut();
     }
 
     fn read(&self, task: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -221,8 +231,6 @@ impl Connection {
 /// The stream as tungstenite sees it: reads come from TCP, its own frames go through the outbox.
 pub(super) struct Duplex {
     pub(super) connection: Rc<Connection>,
-    /// Puts the connection on the worker's list of outboxes to write.
-    pub(super) touch: fn(&super::Worker, &Rc<Connection>),
     pub(super) worker: Rc<super::Worker>,
 }
 
@@ -243,12 +251,8 @@ impl AsyncWrite for Duplex {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.connection.is_open() {
-            let frame = Bytes::copy_from_slice(bytes);
-            let pushed = self.connection.outbox.borrow_mut().push(frame);
-            pushed.map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-            (self.touch)(&self.worker, &self.connection);
-        }
+        let frame = Bytes::copy_from_slice(bytes);
+        self.worker.send(&self.connection, frame);
         Poll::Ready(Ok(bytes.len()))
     }
 

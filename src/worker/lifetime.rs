@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Worker;
-use super::connection::{Connection, Link, Parts, Seat};
+use super::admission::{Entered, Seat};
+use super::connection::{Connection, Link, Parts};
 use super::member::Members;
 use crate::channel::Client;
 use crate::protocol::{CloseReason, Serializer};
@@ -24,7 +25,7 @@ pub(super) struct Opened {
     pub(super) idle: Duration,
     /// Whether `access_token` renews its token in place.
     pub(super) renews: bool,
-    pub(super) seat: Seat,
+    pub(super) place: (Seat, Option<Rc<Entered>>),
 }
 
 /// Gives a connection its place.
@@ -55,7 +56,7 @@ pub(super) fn open(worker: &Rc<Worker>, opened: Opened) -> Rc<Connection> {
         link: opened.link,
         idle: opened.idle,
         started: worker.started,
-        seat: opened.seat,
+        place: opened.place,
     }));
     members.connection.set(Some(Rc::downgrade(&connection)));
     slot.insert(connection.clone());
@@ -75,6 +76,7 @@ pub(super) fn finish(worker: &Rc<Worker>, connection: &Rc<Connection>, code: u16
     worker.drive(connection, Socket::end_all);
     connection.write();
     connection.cut();
+    connection.shut_down();
     worker
         .connections
         .borrow_mut()

@@ -18,12 +18,13 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::connection::Seat;
+use super::admission::{Entered, Seat};
 use super::reader::{self, Upgraded};
 use super::{Refused, Served, Worker, longpoll};
+use crate::backoff;
 use crate::channel::{Accepted, Client};
 use crate::clock;
-use crate::transport::{Denied, Opening, Refusal, open, upgrade};
+use crate::transport::{Denied, Mount, Opening, Refusal, open, upgrade};
 
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,6 +34,9 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// How long to wait after an accept that failed, most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Over how long clients come back to a node whose store can't be reached.
+const UNAVAILABLE_PAUSE: Duration = Duration::from_secs(5);
 
 pub(super) type Answer = Response<Full<Bytes>>;
 
@@ -48,7 +52,10 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener) {
         })
         .await;
         match accepted {
-            Some(Ok((stream, peer))) => serve(&worker, stream, peer),
+            Some(Ok((stream, peer))) => match worker.node.admission.enter() {
+                Some(entered) => serve(&worker, stream, peer, entered),
+                None => refuse_stream(&worker, stream),
+            },
             Some(Err(error)) => {
                 tracing::warn!(%error, "accept failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -58,13 +65,14 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener) {
     }
 }
 
-fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
+fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, entered: Entered) {
     // Frames are written whole, so waiting for more only delays them.
     let _ = stream.set_nodelay(true);
     let worker = worker.clone();
+    let entered = Rc::new(entered);
     let service = service_fn(move |request| {
-        let worker = worker.clone();
-        async move { Ok::<_, std::convert::Infallible>(answer(worker, request, peer).await) }
+        let (worker, entered) = (worker.clone(), entered.clone());
+        async move { Ok::<_, std::convert::Infallible>(answer(worker, request, peer, entered).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -79,7 +87,19 @@ fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
     });
 }
 
-async fn answer(worker: Rc<Worker>, request: Request<Incoming>, peer: SocketAddr) -> Answer {
+/// Closes a stream for which there is no file descriptor to spare; nothing can be said on it.
+fn refuse_stream(worker: &Worker, stream: TcpStream) {
+    let refused = &worker.node.metrics.refused;
+    refused.with_label_values(&["streams"]).inc();
+    drop(stream);
+}
+
+async fn answer(
+    worker: Rc<Worker>,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    entered: Rc<Entered>,
+) -> Answer {
     let path = request.uri().path();
     let found = worker.node.served.iter().find_map(|served| {
         let mount = &served.mount;
@@ -92,11 +112,13 @@ async fn answer(worker: Rc<Worker>, request: Request<Incoming>, peer: SocketAddr
     });
     match found {
         Some((served, variables, false)) => {
-            return websocket(worker, request, peer, served, variables).await;
+            let visit = Visit { peer, entered };
+            return websocket(worker, request, visit, served, variables).await;
         }
         Some((served, variables, true)) => {
             let caller = longpoll::Caller {
                 peer,
+                address: worker.node.admission.address(peer, request.headers()),
                 served,
                 variables,
             };
@@ -110,25 +132,33 @@ async fn answer(worker: Rc<Worker>, request: Request<Incoming>, peer: SocketAddr
     }
 }
 
+/// Where a request came from, and the stream that it came on.
+struct Visit {
+    peer: SocketAddr,
+    entered: Rc<Entered>,
+}
+
 async fn websocket(
     worker: Rc<Worker>,
     mut request: Request<Incoming>,
-    peer: SocketAddr,
+    visit: Visit,
     served: Arc<Served>,
     variables: Vec<(String, String)>,
 ) -> Answer {
     let on_upgrade = hyper::upgrade::on(&mut request);
     let (parts, _) = request.into_parts();
-    let opening = match open(&parts, peer, &served.mount, variables) {
+    let opening = match open(&parts, visit.peer, &served.mount, variables) {
         Ok(opening) => opening,
         Err(refusal) => return refuse(&worker, &refusal),
     };
-    let connected = served
-        .mount
-        .connect
-        .connect(&opening.params, &opening.info)
-        .await;
-    let accepted = match connected {
+    // The bounds come before the hook, which may ask the store.
+    let admission = &worker.node.admission;
+    let address = admission.address(visit.peer, &parts.headers);
+    let seat = match admission.admit(clock::now(), address) {
+        Ok(seat) => seat,
+        Err(refused) => return overloaded(&worker, refused),
+    };
+    let accepted = match ask(&served.mount, &opening).await {
         Ok(accepted) => accepted,
         Err(denied) => return deny(&worker, denied),
     };
@@ -136,17 +166,23 @@ async fn websocket(
         Ok(response) => response,
         Err(refusal) => return refuse(&worker, &refusal),
     };
-    let seat = match worker.node.admission.admit(clock::now()) {
-        Ok(seat) => seat,
-        Err(refused) => return overloaded(&worker, refused),
-    };
+    let place = (seat, Some(visit.entered));
     tokio::task::spawn_local(async move {
         match on_upgrade.await {
-            Ok(upgraded) => begin(worker, upgraded, opening, accepted, served, seat).await,
+            Ok(upgraded) => begin(worker, upgraded, opening, accepted, served, place).await,
             Err(error) => tracing::trace!(%error, "upgrade failed"),
         }
     });
     response
+}
+
+/// Asks the connect hook, for as long as a join may take.
+pub(super) async fn ask(mount: &Mount, opening: &Opening) -> Result<Accepted, Denied> {
+    let limit = Duration::from_secs(mount.limits.join_seconds);
+    let connect = mount.connect.connect(&opening.params, &opening.info);
+    tokio::time::timeout(limit, connect)
+        .await
+        .unwrap_or_else(|_| Err(Denied::unavailable()))
 }
 
 async fn begin(
@@ -155,7 +191,7 @@ async fn begin(
     opening: Opening,
     accepted: Accepted,
     served: Arc<Served>,
-    seat: Seat,
+    place: (Seat, Option<Rc<Entered>>),
 ) {
     let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
         debug_assert!(false, "the stream is the one that was served");
@@ -167,7 +203,7 @@ async fn begin(
         serializer: opening.serializer,
         client: Client::new(opening.params, opening.info, accepted),
         served,
-        seat,
+        place,
     };
     reader::start(worker, upgraded).await;
 }
@@ -196,6 +232,12 @@ fn deny(worker: &Worker, denied: Denied) -> Answer {
     let status = StatusCode::from_u16(denied.status).unwrap_or(StatusCode::FORBIDDEN);
     let mut answer = Response::new(Full::from(denied.body));
     *answer.status_mut() = status;
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        retry_later(
+            &mut answer,
+            backoff::jitter(UNAVAILABLE_PAUSE).as_secs() + 1,
+        );
+    }
     answer
 }
 
@@ -207,9 +249,13 @@ fn overloaded(worker: &Worker, refused: Refused) -> Answer {
         .with_label_values(&[refused.label()])
         .inc();
     let mut answer = plain(StatusCode::SERVICE_UNAVAILABLE, "try again later\n");
-    let seconds = HeaderValue::from(refused.retry_after());
-    answer.headers_mut().insert(RETRY_AFTER, seconds);
+    retry_later(&mut answer, refused.retry_after());
     answer
+}
+
+fn retry_later(answer: &mut Answer, seconds: u64) {
+    let seconds = HeaderValue::from(seconds);
+    answer.headers_mut().insert(RETRY_AFTER, seconds);
 }
 
 fn plain(status: StatusCode, body: &'static str) -> Answer {

@@ -368,7 +368,7 @@ impl Worker {
         };
         let silent_ms = now_ms.saturating_sub(connection.heard_at_ms.get());
         if now_ms >= connection.cut_at_ms.get() {
-            connection.cut();
+            connection.reset();
         } else if u128::from(silent_ms) >= connection.idle.as_millis() {
             self.close(connection, CloseReason::Idle);
         } else if expires_at.is_some_and(|at| at <= now_s) {
@@ -378,7 +378,7 @@ impl Worker {
         }
     }
 
-    /// Ends every connection without a word: the node has said it, or is beyond it.
+    /// Ends every connection; those that are still open are told 1012, as far as their streams take it.
     fn end(self: &Rc<Self>) {
         let all: Vec<_> = self
             .connections
@@ -387,7 +387,9 @@ impl Worker {
             .map(|(_, one)| one.clone())
             .collect();
         for connection in all {
-            self.drive(&connection, Socket::end_all);
+            self.close(&connection, CloseReason::Restart);
+            connection.write();
+            connection.shut_down_writing();
             connection.cut();
         }
     }

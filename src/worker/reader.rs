@@ -12,7 +12,8 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use super::connection::{Connection, Duplex, Link, Seat};
+use super::admission::{Entered, Seat};
+use super::connection::{Connection, Duplex, Link};
 use super::lifetime::{self, Opened};
 use super::{Served, Worker};
 use crate::channel::Client;
@@ -31,7 +32,7 @@ pub(super) struct Upgraded {
     pub(super) serializer: Serializer,
     pub(super) client: Client,
     pub(super) served: std::sync::Arc<Served>,
-    pub(super) seat: Seat,
+    pub(super) place: (Seat, Option<Rc<Entered>>),
 }
 
 /// Makes the connection, and a task of its own that serves it until it ends.
@@ -47,12 +48,11 @@ pub(super) async fn start(worker: Rc<Worker>, mut upgraded: Upgraded) {
         client: upgraded.client,
         around: upgraded.served.around.clone(),
         renews: upgraded.served.mount.renew,
-        seat: upgraded.seat,
+        place: upgraded.place,
     };
     let connection = lifetime::open(&worker, opened);
     let duplex = Duplex {
         connection: connection.clone(),
-        touch: Worker::touch,
         worker: worker.clone(),
     };
     let mut stream =

@@ -223,6 +223,11 @@ impl Node {
         process::wait(&mut self.child, limit)
     }
 
+    /// Waits for its end, which was asked for already; `None` at the limit.
+    pub fn ended(&mut self, limit: Duration) -> Option<i32> {
+        process::wait(&mut self.child, limit)
+    }
+
     /// Kills it, as a machine that loses its power would.
     pub fn kill(&mut self) {
         self.child.kill().expect("a child of ours");

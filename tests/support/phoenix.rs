@@ -172,6 +172,23 @@ impl Socket {
         }
     }
 
+    /// The next message, or `None` at the deadline.
+    ///
+    /// # Panics
+    /// When the connection ends.
+    pub fn next_until(&mut self, deadline: Instant) -> Option<Message> {
+        loop {
+            if let Some(message) = self.inbox.pop_front() {
+                return Some(message);
+            }
+            match self.wire.read_until(deadline)? {
+                Frame::Text(text) => self.inbox.push_back(Message::parse(&text)),
+                Frame::Ping(_) | Frame::Pong(_) | Frame::Binary(_) => {}
+                end @ (Frame::Close(_) | Frame::Ended) => panic!("{end:?} before a message"),
+            }
+        }
+    }
+
     /// Waits for the answer to a heartbeat, then hands over all that came before it.
     pub fn settle(&mut self) -> Vec<Message> {
         let (status, _) = self.call("phoenix", "heartbeat", &json!({}));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Key, Unit, put, put_some};
 use crate::config::text::{GIB, KIB, MIB, boolean, bytes, count, duration, words};
 use crate::store::SynchronousCommit;
-use crate::transport::OriginPolicy;
+use crate::transport::{Network, OriginPolicy};
 
 /// Shortest timeout.
 const SHORT: Duration = Duration::from_millis(10);
@@ -68,6 +68,19 @@ pub(super) const TRANSPORT: &[Key] = &[
             put(
                 &mut draft.settings.transport.longpoll_owner_timeout,
                 duration(text, SHORT, LONG),
+            )
+        },
+    ),
+    Key::new(
+        "transport",
+        "trusted_proxies",
+        "",
+        Unit::List,
+        "Networks of the proxies whose `X-Forwarded-For` tells a client's address, such as `10.0.0.0/8`; of others the header counts for nothing.",
+        |draft, text| {
+            put(
+                &mut draft.settings.transport.trusted_proxies,
+                networks(text),
             )
         },
     ),
@@ -342,6 +355,19 @@ fn origins(text: &str) -> Result<OriginPolicy, String> {
             format!("{words}: {error}")
         }
     })
+}
+
+fn networks(text: &str) -> Result<Vec<Network>, String> {
+    let read = |one: &str| Network::parse(one.trim()).map_err(|error| error.to_string());
+    let words = |error| format!("must be networks such as 10.0.0.0/8 or fd00::/8: {error}");
+    match text {
+        "" => Ok(Vec::new()),
+        _ => text
+            .split(',')
+            .map(read)
+            .collect::<Result<_, _>>()
+            .map_err(words),
+    }
 }
 
 fn synchronous_commit(text: &str) -> Result<SynchronousCommit, String> {

@@ -5,7 +5,7 @@
 mod body;
 mod session;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +20,11 @@ use tokio::time::timeout;
 use body::{Held, Unread};
 pub(super) use session::{LongPoll, asked};
 
+use super::admission::Seat;
 use super::connection::Link;
 use super::lifetime::{self, Opened};
 use super::listener::Answer as Response;
-use super::{Refused, Served, Worker};
+use super::{Refused, Served, Worker, listener};
 use crate::channel::{Accepted, Client};
 use crate::clock;
 use crate::pubsub::{Answer, AnswerTo, Asked, Entry, Question, SessionId, SocketId, What};
@@ -44,6 +45,8 @@ pub(super) fn idle(mount: &Mount) -> Duration {
 /// Where a request came from and what it is for.
 pub(super) struct Caller {
     pub(super) peer: SocketAddr,
+    /// The client's own address, through trusted proxies.
+    pub(super) address: IpAddr,
     pub(super) served: Arc<Served>,
     /// The path's variables.
     pub(super) variables: Vec<(String, String)>,
@@ -87,9 +90,13 @@ async fn poll(worker: Rc<Worker>, asking: Asking, caller: Caller) -> Response {
     let Ok(opening) = longpoll::open(asking, caller.variables) else {
         return refuse(&worker, "forbidden", status(Status::Forbidden));
     };
-    let connect = &caller.served.mount.connect;
-    match connect.connect(&opening.params, &opening.info).await {
-        Ok(accepted) => open(&worker, opening, accepted, &caller.served),
+    // The bounds come before the hook, which may ask the store.
+    let seat = match worker.node.admission.admit(clock::now(), caller.address) {
+        Ok(seat) => seat,
+        Err(refused) => return refuse(&worker, refused.label(), overloaded(refused.retry_after())),
+    };
+    match listener::ask(&caller.served.mount, &opening).await {
+        Ok(accepted) => open(&worker, opening, accepted, &caller.served, seat),
         Err(denied) => deny(&worker, &denied),
     }
 }
@@ -100,11 +107,8 @@ fn open(
     opening: Opening,
     accepted: Accepted,
     served: &Arc<Served>,
+    seat: Seat,
 ) -> Response {
-    let seat = match worker.node.admission.admit(clock::now()) {
-        Ok(seat) => seat,
-        Err(refused) => return refuse(worker, refused.label(), overloaded(refused.retry_after())),
-    };
     let Ok(secret) = getrandom::u64() else {
         tracing::error!("no random number for a long-poll session");
         let later = Refused::Full.retry_after();
@@ -120,7 +124,7 @@ fn open(
         around: served.around.clone(),
         idle: idle(&served.mount),
         renews: served.mount.renew,
-        seat,
+        place: (seat, None),
     };
     let connection = lifetime::open(worker, opened);
     let session = Session {
