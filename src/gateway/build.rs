@@ -31,7 +31,7 @@ use crate::socket::{self, Surroundings};
 use crate::store::{self, PlayerCache, Store, Writer};
 use crate::transport::Mount;
 use crate::transport::longpoll::TokenKey;
-use crate::worker::{self, Admission, Node, Served, Worker};
+use crate::worker::{self, Admission, Node, Pages, Served, Worker};
 
 /// What a node is built from.
 pub(super) struct Blueprint {
@@ -86,24 +86,19 @@ pub(super) async fn start(blueprint: Blueprint) -> Result<Running, Failure> {
     tokio::spawn(driver.run(hub.clone()));
     tokio::spawn(hub.clone().run_subscriptions());
     tokio::spawn(hub.clone().run_repairs(Arc::new(shared.clone())));
+    let proxies = settings.transport.trusted_proxies.clone();
     let node = Arc::new(Node {
         pubsub: hub,
         presence,
         writer: Arc::new(writer),
         ports: Arc::new(shared.clone()),
         served: served(&blueprint, &limits, &shared, &registry)?,
-        admission: Arc::new(Admission::new(
-            &limits,
-            settings.transport.trusted_proxies.clone(),
-        )),
+        admission: Arc::new(Admission::new(&limits, proxies)),
         calls,
         sessions: session_key(&settings.auth)?,
         metrics: worker::Metrics::register(&registry)
             .map_err(|error| Failure::new("metrics", error))?,
-        pages: pages(
-            blueprint.declared && (settings.anonymous == Anonymous::Allow || settings.development),
-            (blueprint.declared && settings.development).then_some(DevTokens(verifier)),
-        ),
+        pages: own_pages(&blueprint, verifier),
         beats: (0..workers).map(|_| AtomicI64::new(started_at)).collect(),
     });
     let facts = facts(settings, &listeners, &admin_listener, started_at)?;
@@ -126,6 +121,16 @@ pub(super) async fn start(blueprint: Blueprint) -> Result<Running, Failure> {
     };
     serve_admin(Arc::new(admin), admin_listener)?;
     Ok(running)
+}
+
+/// The demo page, where guests or development tokens are allowed.
+fn own_pages(blueprint: &Blueprint, verifier: Arc<Verifier>) -> Pages {
+    let Blueprint {
+        settings, declared, ..
+    } = blueprint;
+    let demo = settings.anonymous == Anonymous::Allow || settings.development;
+    let tokens = *declared && settings.development;
+    pages(*declared && demo, tokens.then_some(DevTokens(verifier)))
 }
 
 /// Makes the verifier, fetches its keys where they are at a URL, and keeps them fresh.

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
-use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 use tokio::sync::{Notify, mpsc};
 
 use super::interest::{Attached, InterestTable};
+use super::metrics::Metrics;
 use super::{Deliver, Entry, Look, Mailbox, Observed, TopicOrder};
 use crate::broker::{Broker, Letter, Subscribed};
 use crate::channel::{Epoch, Past, Unavailable};
@@ -23,59 +23,6 @@ const ORDER_SHARDS: usize = 64;
 
 /// Subscriptions that may wait to be asked for; a join beyond waits for its turn.
 const SUBSCRIPTIONS_WAITING_MAX: usize = 65_536;
-
-/// What the hub counts.
-#[derive(Clone)]
-pub struct Metrics {
-    /// `fanfare_broadcasts_total{origin}`: broadcasts by `local` or `remote` origin.
-    pub broadcasts: IntCounterVec,
-    /// `fanfare_records_healed_total`: records that were read from the store to fill a hole.
-    pub healed: IntCounter,
-    /// `fanfare_histories_total{source}`: pasts read for joins, from `memory` or the `store`.
-    pub histories: IntCounterVec,
-    /// `fanfare_records_gone_total`: ids that were skipped because the store has them no more.
-    pub gone: IntCounter,
-    /// `fanfare_topics_refused_total`: joins refused because the node has `limits.topics`.
-    pub topics_refused: IntCounter,
-}
-
-impl Metrics {
-    /// Registers the families.
-    ///
-    /// # Errors
-    /// When a family of the same name is registered already.
-    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let opts = |name: &str, text: &str| Opts::new(name, text).namespace("fanfare");
-        let metrics = Self {
-            broadcasts: IntCounterVec::new(
-                opts("broadcasts_total", "Broadcasts by origin"),
-                &["origin"],
-            )?,
-            healed: IntCounter::with_opts(opts(
-                "records_healed_total",
-                "Records read from the store to fill a hole",
-            ))?,
-            histories: IntCounterVec::new(
-                opts("histories_total", "Pasts read for joins by source"),
-                &["source"],
-            )?,
-            gone: IntCounter::with_opts(opts(
-                "records_gone_total",
-                "Record ids skipped as no longer kept",
-            ))?,
-            topics_refused: IntCounter::with_opts(opts(
-                "topics_refused_total",
-                "Joins refused because the node has as many topics as it may",
-            ))?,
-        };
-        registry.register(Box::new(metrics.broadcasts.clone()))?;
-        registry.register(Box::new(metrics.healed.clone()))?;
-        registry.register(Box::new(metrics.histories.clone()))?;
-        registry.register(Box::new(metrics.gone.clone()))?;
-        registry.register(Box::new(metrics.topics_refused.clone()))?;
-        Ok(metrics)
-    }
-}
 
 /// A stored record on its way out.
 #[derive(Debug, Clone)]

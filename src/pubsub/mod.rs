@@ -7,14 +7,16 @@ mod hub;
 mod interest;
 mod mailbox;
 mod memory;
+mod metrics;
 mod order;
 mod question;
 mod repair;
 
 pub use calls::{AnswerTo, Asked, Call, Calls};
-pub use hub::{Metrics, PubSub, Recalled, RecordLetter};
+pub use hub::{PubSub, Recalled, RecordLetter};
 pub use interest::WORKERS_MAX;
 pub use mailbox::{Deliver, Entry, Mailbox, Missed, SocketId};
+pub use metrics::Metrics;
 pub use order::{Hole, Look, Observed, TopicOrder};
 pub use question::{Answer, Question, SessionId, What};
 pub use repair::{End, Found, RecordSource};
