@@ -55,7 +55,8 @@ pub(super) async fn start(blueprint: Blueprint) -> Result<Running, Failure> {
     let settings = &blueprint.settings;
     let told = Told::listen()?;
     let started_at = clock::unix_us();
-    let registry = crate::metrics::registry().map_err(|error| Failure::new("metrics", error))?;
+    let metrics = |error| Failure::new("metrics", error);
+    let registry = crate::metrics::registry().map_err(metrics)?;
     let workers = worker_count(settings.workers);
     let descriptors = Descriptors::raise();
     let limits = Arc::new(bounded(&settings.limits, descriptors));
@@ -64,8 +65,7 @@ pub(super) async fn start(blueprint: Blueprint) -> Result<Running, Failure> {
     let admin_listener = sockets::admin_listener(settings.admin_listen)?;
     let driver = Driver::new(&registry, blueprint.fetch.clone())?;
     let presence = driver.presence.clone();
-    let players = PlayerCache::register(&registry);
-    let players = Arc::new(players.map_err(|error| Failure::new("metrics", error))?);
+    let players = Arc::new(PlayerCache::register(&registry).map_err(metrics)?);
     let hub = LateHub::default();
     let calls = Arc::new(Calls::new(random("incarnation")?));
     let inbox = inbox(
@@ -96,8 +96,7 @@ pub(super) async fn start(blueprint: Blueprint) -> Result<Running, Failure> {
         admission: Arc::new(Admission::new(&limits, proxies)),
         calls,
         sessions: session_key(&settings.auth)?,
-        metrics: worker::Metrics::register(&registry)
-            .map_err(|error| Failure::new("metrics", error))?,
+        metrics: worker::Metrics::register(&registry).map_err(metrics)?,
         pages: own_pages(&blueprint, verifier),
         beats: (0..workers).map(|_| AtomicI64::new(started_at)).collect(),
     });

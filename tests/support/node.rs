@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -220,12 +220,18 @@ impl Node {
     /// Sends a signal and waits for its end; `None` at the limit.
     pub fn end(&mut self, signal: &str, limit: Duration) -> Option<i32> {
         self.signal(signal);
-        process::wait(&mut self.child, limit)
+        self.ended(limit)
     }
 
     /// Waits for its end, which was asked for already; `None` at the limit.
+    ///
+    /// Its log is whole then: what it wrote last has been read.
     pub fn ended(&mut self, limit: Duration) -> Option<i32> {
-        process::wait(&mut self.child, limit)
+        let code = process::wait(&mut self.child, limit);
+        if code.is_some() {
+            self.log.finish();
+        }
+        code
     }
 
     /// Kills it, as a machine that loses its power would.
@@ -255,6 +261,7 @@ impl Drop for Node {
 struct Log {
     lines: Arc<Mutex<Vec<String>>>,
     news: Mutex<Receiver<String>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Log {
@@ -262,9 +269,20 @@ impl Log {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (tell, news) = mpsc::channel();
         let kept = Arc::clone(&lines);
-        thread::spawn(move || Self::read(stderr, &kept, &tell));
+        let reader = Some(thread::spawn(move || Self::read(stderr, &kept, &tell)));
         let news = Mutex::new(news);
-        Self { lines, news }
+        Self {
+            lines,
+            news,
+            reader,
+        }
+    }
+
+    /// Waits until the last line of a process that has ended is read.
+    fn finish(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("the reader does not panic");
+        }
     }
 
     fn read(stderr: ChildStderr, kept: &Mutex<Vec<String>>, tell: &Sender<String>) {
