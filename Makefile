@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint fmt run demo clean
+.PHONY: help setup test faults lint fmt run demo clean
 
 help: ## says what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ setup: ## installs what the tests need and is missing: Redis, Postgres, Node.js,
 test: setup ## sets up and runs every test
 	$(CARGO) test --locked --all-targets
 	$(CARGO) test --locked --doc
+
+faults: setup ## runs every fault with many seeds, for hours; LEDGER_FAULT, LEDGER_SEEDS and LEDGER_SIZE choose
+	$(CARGO) test --locked --release --test ledger -- --ignored --nocapture
 
 lint: ## checks the format and the lints
 	$(CARGO) fmt --all --check

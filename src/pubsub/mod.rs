@@ -11,5 +11,5 @@ mod repair;
 pub use hub::{Metrics, PubSub, RecordLetter};
 pub use interest::WORKERS_MAX;
 pub use mailbox::{Deliver, Entry, Mailbox, Missed, SocketId};
-pub use order::{Hole, Observed, TopicOrder};
+pub use order::{Emitted, Hole, Observed, TopicOrder};
 pub use repair::{End, Found, RecordSource};

@@ -10,6 +10,8 @@ use super::verdict::{Verdict, judge};
 
 const IDS: u64 = 6;
 
+type Events = Vec<(u32, Event)>;
+
 fn name(id: u64) -> Name {
     Name {
         author: 0,
@@ -95,7 +97,7 @@ fn clean() -> Ledger {
 }
 
 /// The events of a client, to be doctored.
-fn events(ledger: &mut Ledger, client: usize) -> &mut Vec<(u32, Event)> {
+fn events(ledger: &mut Ledger, client: usize) -> &mut Events {
     &mut ledger.stories[client].events
 }
 
@@ -388,7 +390,7 @@ fn relayed_messages_are_missed_told_doubled_and_swapped() {
         connection: 1,
         number,
     };
-    let doctored = |doctor: &dyn Fn(&mut Vec<(u32, Event)>)| {
+    let doctored = |doctor: &dyn Fn(&mut Events)| {
         let mut ledger = clean();
         doctor(events(&mut ledger, 1));
         let verdict = relays::judge(&ledger);
@@ -399,7 +401,7 @@ fn relayed_messages_are_missed_told_doubled_and_swapped() {
             verdict.disordered,
         )
     };
-    let leave_out = |events: &mut Vec<(u32, Event)>, number| {
+    let leave_out = |events: &mut Events, number| {
         events.retain(|(_, event)| *event != Event::Heard(sound(number)));
     };
     assert_eq!(doctored(&|events| leave_out(events, 2)), (1, 0, 0, 0));

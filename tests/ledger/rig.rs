@@ -97,7 +97,7 @@ impl Rig {
             redis,
             postgres,
         };
-        let outbox = if slow.is_some() { "64KiB" } else { "1MiB" };
+        let outbox = if slow.is_some() { "256KiB" } else { "1MiB" };
         for number in 0..nodes {
             let lane = 3 * number as u64;
             let to_redis = proxy(local(rig.redis.port()), lane, None);

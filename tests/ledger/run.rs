@@ -2,6 +2,7 @@
 //!
 //! It waits with a limit, always; what is not well by then is in the verdict.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +23,9 @@ use super::verdict::{self, Verdict};
 const JOIN_LIMIT: Duration = Duration::from_secs(40);
 const ANSWER_LIMIT: Duration = Duration::from_secs(90);
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(30);
+
+/// Longer than an answer takes, also when a client went before it and asked again elsewhere.
+const LATE: Duration = Duration::from_secs(2);
 
 /// How large a run is.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +70,7 @@ pub const FULL: Size = Size {
     clients: 300,
     rooms: 20,
     relays: 5,
-    record_every: Duration::from_millis(550),
+    record_every: Duration::from_millis(480),
     sound_every: Duration::from_millis(3_000),
     after: Duration::from_secs(6),
     quiet: Duration::from_millis(6_000),
@@ -280,23 +284,25 @@ fn count(ledger: &Ledger, is: impl Fn(&Event) -> bool) -> usize {
     ledger.stories.iter().map(of).sum()
 }
 
-/// How long after the last act an answer still took more than a second.
+/// How long after the last act the answer to a record still took more than [`LATE`].
 fn late(ledger: &Ledger, fault_ms: u32) -> Duration {
-    let mut last = 0;
+    let mut last = fault_ms;
     for story in &ledger.stories {
-        let mut sent = std::collections::HashMap::new();
+        let mut sent = HashMap::new();
         for (at, event) in &story.events {
             match event {
                 Event::Sent(number) => {
                     sent.entry(*number).or_insert(*at);
                 }
                 Event::Acked { number, .. } => {
-                    let waited = sent.get(number).map_or(0, |sent| at - sent);
-                    last = last.max(if waited > 1_000 { *at } else { 0 });
+                    let waited = sent.remove(number).map_or(0, |sent| at - sent);
+                    if u128::from(waited) > LATE.as_millis() {
+                        last = last.max(*at);
+                    }
                 }
                 _ => {}
             }
         }
     }
-    Duration::from_millis(u64::from(last.saturating_sub(fault_ms)))
+    Duration::from_millis(u64::from(last - fault_ms))
 }
