@@ -7,12 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::dice::Dice;
 use super::session::Session;
 use super::story::{End, Event, Gap, Name, Sound, Story};
+use super::twin::Twin;
 use super::verdict::HISTORY;
 use super::wire::Socket;
 use crate::support::token;
@@ -38,6 +41,8 @@ pub struct Plan {
     pub sound_every: Duration,
     /// The mean time after which a client goes by itself.
     pub stay: Duration,
+    /// How many in a hundred records are sent through two nodes at once.
+    pub twins_percent: u64,
     /// Padding of a record, at most.
     pub padding: u64,
     /// A small receive buffer, where a client shall be felt as slow.
@@ -101,6 +106,8 @@ pub struct Client {
     pub records: u32,
     /// How many connections it made.
     pub connections: u32,
+    /// Twins under way.
+    pub twins: JoinSet<Option<(u32, u64, u128)>>,
     token: String,
 }
 
@@ -126,6 +133,7 @@ impl Client {
             pending: Vec::new(),
             records: 0,
             connections: 0,
+            twins: JoinSet::new(),
             token: token::player(&id, &id),
         }
     }
@@ -247,6 +255,29 @@ impl Client {
         self.note(Event::Acked { number, id, uid });
     }
 
+    /// Has a record sent through some other way, too.
+    pub fn send_twin(&mut self, topic: String, record: Value, number: u32) {
+        let road = self.dice.within(0..self.plan.roads.len() as u64) as usize;
+        let twin = Twin {
+            to: self.plan.roads[road],
+            token: self.token.clone(),
+            topic,
+            record,
+            number,
+        };
+        self.twins.spawn(twin.send());
+    }
+
+    /// Takes what twins were answered.
+    pub fn hear_twins(&mut self) {
+        while let Some(answer) = self.twins.try_join_next() {
+            if let Some((number, id, uid)) = answer.expect("a twin that does not panic") {
+                self.acked(number, id, uid);
+            }
+        }
+        self.count_pending();
+    }
+
     /// Takes the refusal of a record: it is sent again later.
     pub fn refused(&mut self, number: u32) {
         let later = Instant::now() + self.dice.ms(100..500);
@@ -265,7 +296,7 @@ impl Client {
     }
 
     fn count_pending(&self) {
-        let count = self.pending.len() as u32;
+        let count = (self.pending.len() + self.twins.len()) as u32;
         self.progress.pending.store(count, Ordering::Release);
     }
 

@@ -44,6 +44,10 @@ pub enum Fault {
     Weather,
     /// The tables are emptied.
     NewEpoch,
+    /// Clients come and go as fast as they can.
+    JoinStorm,
+    /// A third of the records is sent through two nodes at once.
+    Twins,
 }
 
 /// One act.
@@ -95,7 +99,7 @@ pub type Step = (Duration, Act);
 
 impl Fault {
     /// Every one.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::None,
         Self::RedisRestart,
         Self::RedisKillPubsub,
@@ -113,6 +117,8 @@ impl Fault {
         Self::ResetHalf,
         Self::Weather,
         Self::NewEpoch,
+        Self::JoinStorm,
+        Self::Twins,
     ];
 
     /// Its name, as `LEDGER_FAULT` takes it.
@@ -135,6 +141,8 @@ impl Fault {
             Self::ResetHalf => "reset-half",
             Self::Weather => "weather",
             Self::NewEpoch => "new-epoch",
+            Self::JoinStorm => "join-storm",
+            Self::Twins => "twins",
         }
     }
 
@@ -150,7 +158,9 @@ impl Fault {
             | Self::PostgresDown
             | Self::PostgresPause
             | Self::PostgresBlackhole
-            | Self::NewEpoch => true,
+            | Self::NewEpoch
+            | Self::JoinStorm
+            | Self::Twins => true,
             Self::NodeKill
             | Self::NodeDrain
             | Self::NodeRolling
@@ -172,7 +182,7 @@ impl Fault {
             vec![(at, Act::Change(ways, weather)), clear]
         };
         match self {
-            Self::None => Vec::new(),
+            Self::None | Self::JoinStorm | Self::Twins => Vec::new(),
             Self::RedisRestart => vec![(at, Act::RestartRedis)],
             Self::RedisKillPubsub => thrice(&mut dice, at, Act::KillSubscribers),
             Self::RedisPause => {

@@ -16,6 +16,7 @@ mod session;
 mod story;
 #[path = "../support/mod.rs"]
 mod support;
+mod twin;
 mod verdict;
 mod wire;
 

@@ -61,12 +61,13 @@ pub struct Counters {
 /// Everything that a run is made on.
 pub struct Rig {
     runtime: Handle,
+    /// First, so that their logs don't end with the end of the others.
+    nodes: Vec<Option<Node>>,
+    setup: Vec<Setup>,
     redis: Redis,
     postgres: Postgres,
     /// The database, past all proxies.
     database: String,
-    setup: Vec<Setup>,
-    nodes: Vec<Option<Node>>,
     to_redis: Vec<Proxy>,
     to_postgres: Vec<Proxy>,
     to_nodes: Vec<Proxy>,

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -84,6 +85,7 @@ pub struct Outcome {
     sent: usize,
     acked: usize,
     deliveries: usize,
+    joins: usize,
     rate: f64,
     counters: Counters,
     /// Connections that neither the client nor the script ended.
@@ -125,7 +127,7 @@ impl fmt::Display for Outcome {
         } = self.counters;
         write!(
             out,
-            "fault={} seed={} sent={} acked={} rate={:.0}/s deliveries={} healed={healed} \
+            "fault={} seed={} sent={} acked={} rate={:.0}/s deliveries={} joins={} healed={healed} \
              resent={resent} lost={lost} reconnects={reconnects} retries={retries} gap_ids={} \
              dropped={} late={:.1}s records={} relays={}",
             self.fault.name(),
@@ -134,6 +136,7 @@ impl fmt::Display for Outcome {
             self.acked,
             self.rate,
             self.deliveries,
+            self.joins,
             self.records.gap_ids,
             self.dropped,
             self.late.as_secs_f64(),
@@ -148,21 +151,7 @@ pub fn run(fault: Fault, seed: u64, size: Size) -> Outcome {
     let runtime = Runtime::new().expect("a runtime");
     let slow = (fault == Fault::SlowClients).then_some(8 * 1024);
     let mut rig = Rig::start(runtime.handle(), size.nodes, seed, slow);
-    let plan = Arc::new(Plan {
-        begun: Instant::now(),
-        roads: rig.roads(),
-        seed,
-        rooms: size.rooms,
-        relays: size.relays,
-        record_every: size.record_every,
-        sound_every: size.sound_every,
-        stay: Duration::from_secs(8),
-        padding: if slow.is_some() { 4_000 } else { 200 },
-        buffer_bytes: slow,
-        publishing: AtomicBool::new(false),
-        over: watch::Sender::new(false),
-        stalls: watch::Sender::new((0, Duration::ZERO)),
-    });
+    let plan = Arc::new(plan(fault, seed, size, slow, rig.roads()));
     let mut crowd = Vec::new();
     let mut lives = Vec::new();
     for number in 0..size.clients {
@@ -218,6 +207,7 @@ pub fn run(fault: Fault, seed: u64, size: Size) -> Outcome {
             .sum::<usize>() as f64
             / load.as_secs_f64(),
         deliveries: count(&ledger, |event| matches!(event, Event::Received { .. })),
+        joins: count(&ledger, |event| matches!(event, Event::Joined { .. })),
         dropped: count(&ledger, |event| match event {
             Event::Ended(End::Own) => false,
             Event::Ended(End::Silent | End::Closed(_) | End::Broken) => true,
@@ -227,6 +217,31 @@ pub fn run(fault: Fault, seed: u64, size: Size) -> Outcome {
         records: verdict::judge(&ledger),
         relays: relays::judge(&ledger),
         log,
+    }
+}
+
+/// How the clients of a run behave.
+fn plan(fault: Fault, seed: u64, size: Size, slow: Option<usize>, roads: Vec<SocketAddr>) -> Plan {
+    let stay_ms = if fault == Fault::JoinStorm {
+        400
+    } else {
+        8_000
+    };
+    Plan {
+        begun: Instant::now(),
+        roads,
+        seed,
+        rooms: size.rooms,
+        relays: size.relays,
+        record_every: size.record_every,
+        sound_every: size.sound_every,
+        stay: Duration::from_millis(stay_ms),
+        twins_percent: if fault == Fault::Twins { 33 } else { 0 },
+        padding: if slow.is_some() { 4_000 } else { 200 },
+        buffer_bytes: slow,
+        publishing: AtomicBool::new(false),
+        over: watch::Sender::new(false),
+        stalls: watch::Sender::new((0, Duration::ZERO)),
     }
 }
 

@@ -121,6 +121,7 @@ impl<'a> Session<'a> {
     /// Does what is due.
     async fn tick(&mut self) -> Result<(), End> {
         let now = Instant::now();
+        self.client.hear_twins();
         self.join(now).await?;
         if now >= self.beat_at {
             self.beat_at = now + HEARTBEAT;
@@ -242,6 +243,9 @@ impl<'a> Session<'a> {
             let record = json!({"message": wire::text(name, padding), "client_key": key});
             let (topic, join) = (self.room_topic(), self.room_join.to_string());
             self.client.note(Event::Sent(number));
+            if self.client.dice.percent(self.client.plan.twins_percent) {
+                self.client.send_twin(topic.clone(), record.clone(), number);
+            }
             let send = move |of| json!([join, of, topic, "new_message", record]);
             self.ask(Asked::Record(number), send).await?;
         }
