@@ -14,8 +14,8 @@ test: setup ## sets up and runs every test
 	$(CARGO) test --locked --all-targets
 	$(CARGO) test --locked --doc
 
-faults: setup ## runs the tests that are too heavy for every change: crowds, long faults
-	$(CARGO) test --locked --tests -- --ignored --nocapture
+faults: setup ## runs what is too heavy for every change: crowds, and every fault with many seeds, for hours; LEDGER_FAULT, LEDGER_SEEDS and LEDGER_SIZE choose
+	$(CARGO) test --locked --release --tests -- --ignored --nocapture
 
 lint: ## checks the format and the lints
 	$(CARGO) fmt --all --check

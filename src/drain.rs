@@ -93,7 +93,10 @@ pub async fn run(
     left
 }
 
-/// Closes the sockets in batches spread over `spread`, then waits until they are gone.
+/// Closes the sockets in batches spread over `spread`, and goes on until they are gone.
+///
+/// A batch may close fewer than it was told to, when one worker has most of the sockets, so the last one is repeated.
+/// A peer that does not answer its close is cut off by the worker after a while.
 async fn close_all(spread: Duration, node: &impl Departing) {
     let mut batches = (spread.as_millis() / BATCH_EVERY.as_millis()).max(1) as usize;
     let mut ticks = tokio::time::interval(BATCH_EVERY);

@@ -93,7 +93,7 @@ impl Membership for Place {
         Box::pin(ready(Ok(())))
     }
 
-    fn set_floor(&self, _: u64) {}
+    fn set_floor(&self, _: u64, _: &str) {}
 
     fn track(&self, _: &str, _: &Payload) -> Result<(), TrackError> {
         Err(TrackError::Refused)

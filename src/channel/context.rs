@@ -147,7 +147,7 @@ impl Context {
             .await?;
         let void = history.gaps.iter().any(|gap| gap.reset);
         let floor = if void { 0 } else { seen }.max(history.last_id);
-        self.membership.set_floor(floor);
+        self.membership.set_floor(floor, &history.epoch);
         Ok(history)
     }
 

@@ -173,8 +173,8 @@ pub trait Membership {
     /// Idempotent. Resolves when what other nodes publish arrives too.
     fn subscribe(&self) -> LocalBoxFuture<'static, Result<(), Unavailable>>;
 
-    /// Never delivers a record with this id or a lower one to the channel.
-    fn set_floor(&self, id: u64);
+    /// Never delivers a record of this epoch with this id or a lower one to the channel, nor one of an epoch before.
+    fn set_floor(&self, id: u64, epoch: &str);
 
     /// Adds a presence under a key, with a JSON object as its meta.
     ///

@@ -145,7 +145,7 @@ impl StorePorts {
                 },
             );
             match observed {
-                Observed::Fresh | Observed::Renewed => return Ok(history),
+                Observed::Fresh => return Ok(history),
                 Observed::Stale => {}
             }
         }

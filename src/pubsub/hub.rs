@@ -12,7 +12,8 @@ use tokio::sync::{Notify, mpsc};
 
 use super::interest::{Attached, InterestTable};
 use super::metrics::Metrics;
-use super::{Deliver, Entry, Look, Mailbox, Observed, TopicOrder};
+use super::order::Hole;
+use super::{Deliver, Emitted, Entry, Look, Mailbox, Observed, TopicOrder};
 use crate::broker::{Broker, Letter, Subscribed};
 use crate::channel::{Epoch, Past, Unavailable};
 use crate::clock::{self, UnixMicros};
@@ -153,7 +154,12 @@ impl PubSub {
     /// Ends a worker's interest in a topic; the node's last one unsubscribes.
     pub fn detach(&self, topic: &Topic, worker: usize) {
         if self.interest.detach(topic, worker) {
-            self.order_shard(topic).lock().remove(topic);
+            let mut orders = self.order_shard(topic).lock();
+            // Somebody may have come meanwhile, and looked at the store already.
+            if self.interest.workers(topic) == 0 {
+                orders.remove(topic);
+            }
+            drop(orders);
             if !self.single_node {
                 self.broker.unsubscribe(topic);
             }
@@ -190,6 +196,7 @@ impl PubSub {
         let deliver = Deliver {
             fastlane: fastlane.clone(),
             id: None,
+            epoch: None,
             reset: false,
             accepted_at,
             remote: false,
@@ -261,6 +268,7 @@ impl PubSub {
                     Deliver {
                         fastlane,
                         id: None,
+                        epoch: None,
                         reset: false,
                         accepted_at,
                         remote: true,
@@ -302,17 +310,14 @@ impl PubSub {
 
     /// Takes a look at the store, so that the topic has a position on this node.
     pub fn observe(&self, topic: &Topic, look: Look<'_>) -> Observed {
+        let mut orders = self.order_shard(topic).lock();
         if self.interest.workers(topic) == 0 {
             return Observed::Fresh;
         }
-        let mut orders = self.order_shard(topic).lock();
         let order = orders.entry(topic.clone()).or_default();
-        let observed = order.observe(look, clock::now(), &mut |deliver| {
-            self.spread(deliver, None);
+        let observed = order.observe(look, clock::now(), &mut |emitted| {
+            self.emit(topic, emitted);
         });
-        if observed == Observed::Renewed {
-            self.spread(reset(topic, look.last_id, look.epoch), None);
-        }
         if order.hole_since().is_some() {
             self.uneasy.notify_one();
         }
@@ -331,7 +336,7 @@ impl PubSub {
         Some(Recalled {
             records,
             last_id,
-            epoch: epoch.clone(),
+            epoch: epoch.to_string(),
         })
     }
 
@@ -365,9 +370,21 @@ impl PubSub {
         self.spread(deliver, None);
     }
 
+    /// Sends what a topic's order has to the topic's subscribers on this node.
+    ///
+    /// # Ordering
+    /// The caller holds the lock of the order, so that everyone gets it in that order.
+    pub(super) fn emit(&self, topic: &Topic, emitted: Emitted) {
+        let deliver = match emitted {
+            Emitted::Record(deliver) => deliver,
+            Emitted::Renewed(epoch, position) => renewal(topic, epoch, position),
+        };
+        self.spread(deliver, None);
+    }
+
     /// Tells a topic's subscribers on this node which ids they can't get any more.
-    pub(super) fn tell_gap(&self, topic: &Topic, from: u64, to: u64) {
-        self.spread(gap(topic, from, to), None);
+    pub(super) fn tell_gap(&self, topic: &Topic, gone: &Hole) {
+        self.spread(gap(topic, gone), None);
     }
 
     pub(super) fn offer(&self, record: RecordLetter, remote: bool) {
@@ -379,28 +396,25 @@ impl PubSub {
             payload,
             accepted_at,
         } = record;
+        let mut orders = self.order_shard(&topic).lock();
         if self.interest.workers(&topic) == 0 {
             return;
         }
-        let mut orders = self.order_shard(&topic).lock();
         let order = orders.entry(topic.clone()).or_default();
         let deliver = Deliver {
             fastlane: Arc::new(Fastlane::new(Broadcast {
-                topic,
+                topic: topic.clone(),
                 event: event.into(),
                 payload,
             })),
             id: Some(id),
+            epoch: None,
             reset: false,
             accepted_at,
             remote,
         };
-        order.offer(id, &epoch, deliver, clock::now(), &mut |deliver| {
-            if deliver.reset {
-                let topic = &deliver.fastlane.broadcast().topic;
-                self.spread(reset(topic, id.saturating_sub(1), &epoch), None);
-            }
-            self.spread(deliver, None);
+        order.offer(id, &epoch, deliver, clock::now(), &mut |emitted| {
+            self.emit(&topic, emitted);
         });
         if order.hole_since().is_some() {
             self.uneasy.notify_one();
@@ -428,18 +442,25 @@ impl PubSub {
     }
 }
 
-fn gap(topic: &Topic, from: u64, to: u64) -> Deliver {
+fn gap(topic: &Topic, gone: &Hole) -> Deliver {
+    let (from, to) = (gone.from, gone.to);
     let payload = Payload::from_value(&serde_json::json!({ "from": from, "to": to }));
     Deliver {
         id: Some(to),
+        epoch: Some(gone.epoch.clone()),
         ..notice(topic, events::GAP, payload)
     }
 }
 
-/// Tells that the topic's numbering has started anew: `{"reset": true, "epoch", "last_id"}`.
-fn reset(topic: &Topic, last_id: u64, epoch: &str) -> Deliver {
-    let value = serde_json::json!({ "reset": true, "epoch": epoch, "last_id": last_id });
-    notice(topic, events::GAP, Payload::from_value(&value))
+/// Says that positions are void: what is known of the new epoch up to `to` is not coming.
+fn renewal(topic: &Topic, epoch: Arc<str>, to: u64) -> Deliver {
+    let said = serde_json::json!({ "from": 1, "to": to, "reset": true, "epoch": &*epoch });
+    Deliver {
+        id: Some(to),
+        epoch: Some(epoch),
+        reset: true,
+        ..notice(topic, events::GAP, Payload::from_value(&said))
+    }
 }
 
 fn notice(topic: &Topic, event: &str, payload: Payload) -> Deliver {
@@ -450,6 +471,7 @@ fn notice(topic: &Topic, event: &str, payload: Payload) -> Deliver {
             payload,
         })),
         id: None,
+        epoch: None,
         reset: false,
         accepted_at: clock::unix_us(),
         remote: false,

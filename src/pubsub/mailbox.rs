@@ -36,7 +36,9 @@ pub struct Deliver {
     pub fastlane: Arc<Fastlane>,
     /// A record's id; subscribers whose floor is not below it don't get it.
     pub id: Option<u64>,
-    /// Whether the topic's numbering starts anew here, so that floors are void.
+    /// The epoch that the id belongs to; `None` for an id of any.
+    pub epoch: Option<Arc<str>>,
+    /// Whether the topic's numbering starts anew behind the id, so that floors of other epochs are void.
     pub reset: bool,
     /// When a node accepted it, by that node's clock.
     pub accepted_at: UnixMicros,
@@ -88,10 +90,12 @@ pub enum Entry {
 }
 
 /// What a topic's subscribers at a worker missed because the mailbox was full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Missed {
     /// The lowest and highest record id that was not queued.
     pub ids: Option<(u64, u64)>,
+    /// The epoch that began meanwhile; the ids are of it then.
+    pub renewed: Option<Arc<str>>,
 }
 
 #[derive(Debug, Default)]
@@ -136,7 +140,7 @@ impl Mailbox {
                     || inner.bytes + bytes > self.bytes_max
                     || inner.missed.contains_key(topic);
                 if full {
-                    note_missed(&mut inner.missed, topic, deliver.id);
+                    note_missed(&mut inner.missed, topic, deliver);
                 } else {
                     inner.bytes += bytes;
                     inner.entries.push_back(entry);
@@ -182,9 +186,15 @@ impl Mailbox {
 }
 
 /// Once a topic has missed something, later deliveries are missed too, so that its gap has one range.
-fn note_missed(missed: &mut HashMap<Topic, Missed>, topic: &Topic, id: Option<u64>) {
-    let known = missed.entry(topic.clone()).or_insert(Missed { ids: None });
-    known.ids = match (known.ids, id) {
+fn note_missed(missed: &mut HashMap<Topic, Missed>, topic: &Topic, deliver: &Deliver) {
+    let known = missed.entry(topic.clone()).or_default();
+    if deliver.reset {
+        // Ids of the epoch before mean nothing any more.
+        known.renewed.clone_from(&deliver.epoch);
+        known.ids = deliver.id.map(|to| (1, to));
+        return;
+    }
+    known.ids = match (known.ids, deliver.id) {
         (Some((from, to)), Some(id)) => Some((from.min(id), to.max(id))),
         (None, Some(id)) => Some((id, id)),
         (ids, None) => ids,
@@ -206,6 +216,7 @@ mod tests {
                 payload: Payload::EMPTY,
             })),
             id,
+            epoch: None,
             reset: false,
             accepted_at: 0,
             remote: false,
@@ -227,7 +238,11 @@ mod tests {
                 .is_ready()
         );
         assert_eq!(entries.len(), 2);
-        assert_eq!(missed["t"], Missed { ids: Some((5, 7)) });
+        let expected = Missed {
+            ids: Some((5, 7)),
+            renewed: None,
+        };
+        assert_eq!(missed["t"], expected);
         entries.clear();
         missed.clear();
         assert!(
@@ -256,6 +271,31 @@ mod tests {
                 .poll_take(&mut task, &mut entries, &mut missed)
                 .is_ready()
         );
-        assert_eq!((entries.len(), missed["b"]), (1, Missed { ids: None }));
+        assert_eq!((entries.len(), &missed["b"]), (1, &Missed::default()));
+    }
+
+    #[test]
+    fn a_new_epoch_that_is_missed_is_told_with_its_ids() {
+        let mailbox = Mailbox::new(1, 1_000_000);
+        mailbox.push(deliver("t", Some(4)));
+        mailbox.push(deliver("t", Some(5)));
+        let Entry::Deliver(renewal) = deliver("t", Some(0)) else {
+            unreachable!("it is a delivery");
+        };
+        mailbox.push(Entry::Deliver(Deliver {
+            epoch: Some("b".into()),
+            reset: true,
+            ..renewal
+        }));
+        mailbox.push(deliver("t", Some(1)));
+        mailbox.push(deliver("t", Some(2)));
+        let (mut entries, mut missed) = (VecDeque::new(), HashMap::new());
+        let mut task = Context::from_waker(Waker::noop());
+        let _ = mailbox.poll_take(&mut task, &mut entries, &mut missed);
+        let expected = Missed {
+            ids: Some((1, 2)),
+            renewed: Some("b".into()),
+        };
+        assert_eq!(missed["t"], expected);
     }
 }

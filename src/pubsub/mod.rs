@@ -17,6 +17,6 @@ pub use hub::{PubSub, Recalled, RecordLetter};
 pub use interest::WORKERS_MAX;
 pub use mailbox::{Deliver, Entry, Mailbox, Missed, SocketId};
 pub use metrics::Metrics;
-pub use order::{Hole, Look, Observed, TopicOrder};
+pub use order::{Emitted, Hole, Look, Observed, TopicOrder};
 pub use question::{Answer, Question, SessionId, What};
 pub use repair::{End, Found, RecordSource};

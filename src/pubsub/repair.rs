@@ -149,7 +149,7 @@ impl PubSub {
                 .between(topic.clone(), hole.from, hole.to, READ_MAX)
                 .await
             {
-                Ok(found) => self.fill(&topic, hole, found),
+                Ok(found) => self.fill(&topic, &hole, found),
                 Err(Unavailable) => left = true,
             }
         }
@@ -158,14 +158,19 @@ impl PubSub {
         }
     }
 
-    fn fill(&self, topic: &Topic, hole: Hole, found: Found) {
+    fn fill(&self, topic: &Topic, hole: &Hole, found: Found) {
         let Found { records, end } = found;
+        if *end.epoch != *hole.epoch {
+            // The ids are of another epoch than the hole's; what is missing now is another hole.
+            self.observe_active(topic, end.last_id, &end.epoch);
+            return;
+        }
         let full = records.len() == READ_MAX;
         let mut next = hole.from;
         for record in records {
             let Some(id) = record.id else { continue };
             if id > next {
-                self.give_up(topic, next, id - 1);
+                self.give_up(topic, id - 1, &hole.epoch);
             }
             next = id + 1;
             self.metrics.healed.inc();
@@ -184,17 +189,22 @@ impl PubSub {
         // Ids up to the head that the store did not give are gone for good.
         let to = hole.to.min(end.last_id);
         if !full && next <= to {
-            self.give_up(topic, next, to);
+            self.give_up(topic, to, &hole.epoch);
         }
     }
 
-    fn give_up(&self, topic: &Topic, from: u64, to: u64) {
-        self.metrics.gone.inc_by(to - from + 1);
-        self.tell_gap(topic, from, to);
+    /// Tells that what is missing up to `to` is gone, unless it came meanwhile, and goes on behind it.
+    fn give_up(&self, topic: &Topic, to: u64, epoch: &str) {
         let mut orders = self.order_shard(topic).lock();
-        if let Some(order) = orders.get_mut(topic) {
-            order.skip(to, clock::now(), &mut |deliver| self.spread(deliver, None));
-        }
+        let Some(order) = orders.get_mut(topic) else {
+            return;
+        };
+        let Some(gone) = order.missing(to, epoch) else {
+            return;
+        };
+        self.metrics.gone.inc_by(gone.to - gone.from + 1);
+        self.tell_gap(topic, &gone);
+        order.skip(to, clock::now(), &mut |emitted| self.emit(topic, emitted));
     }
 
     fn holes(&self) -> Vec<(Topic, Hole)> {
@@ -227,7 +237,7 @@ impl PubSub {
             let orders = shard.lock();
             let found = orders.iter().filter_map(|(topic, order)| {
                 let (last_id, epoch) = order.position()?;
-                let epoch = epoch.clone();
+                let epoch = epoch.to_string();
                 Some((topic.clone(), End { last_id, epoch }))
             });
             positions.extend(found);

@@ -211,6 +211,7 @@ pub(super) fn broadcast(
     let deliver = Deliver {
         fastlane,
         id: None,
+        epoch: None,
         reset: false,
         accepted_at: clock::unix_us(),
         remote: false,

@@ -65,9 +65,9 @@ impl Membership for Member {
         .boxed_local()
     }
 
-    fn set_floor(&self, id: u64) {
+    fn set_floor(&self, id: u64, epoch: &str) {
         if let Some(key) = self.key.get() {
-            self.worker.table.set_floor(&self.topic, key, id);
+            self.worker.table.set_floor(&self.topic, key, id, epoch);
         }
     }
 

@@ -130,10 +130,15 @@ fn tell_missed(worker: &Rc<Worker>, topic: Topic, missed: Missed) {
         .dropped
         .with_label_values(&["mailbox"])
         .inc();
-    let (value, id) = match missed.ids {
+    let Missed { ids, renewed } = missed;
+    let (mut value, id) = match ids {
         Some((from, to)) => (serde_json::json!({ "from": from, "to": to }), Some(to)),
         None => (serde_json::json!({ "reason": "overload" }), None),
     };
+    if let Some(epoch) = renewed.as_deref() {
+        value["reset"] = true.into();
+        value["epoch"] = epoch.into();
+    }
     let deliver = Deliver {
         fastlane: Arc::new(Fastlane::new(Broadcast {
             topic,
@@ -141,7 +146,8 @@ fn tell_missed(worker: &Rc<Worker>, topic: Topic, missed: Missed) {
             payload: Payload::from_value(&value),
         })),
         id,
-        reset: false,
+        reset: renewed.is_some(),
+        epoch: renewed,
         accepted_at: clock::unix_us(),
         remote: false,
     };

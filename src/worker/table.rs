@@ -31,8 +31,16 @@ enum Mode {
 struct Subscriber {
     connection: Rc<Connection>,
     channel: ChannelId,
-    floor: u64,
+    place: Place,
     mode: Mode,
+}
+
+/// Up to where a subscriber has a topic's records.
+#[derive(Default)]
+struct Place {
+    floor: u64,
+    /// The epoch that the floor is of; `None` until there is news of one.
+    epoch: Option<Arc<str>>,
 }
 
 #[derive(Default)]
@@ -74,7 +82,7 @@ impl Table {
         let key = group.subscribers.insert(Subscriber {
             connection: connection.clone(),
             channel,
-            floor: 0,
+            place: Place::default(),
             mode: Mode::Held(Vec::new()),
         });
         (key, group.ready)
@@ -95,14 +103,15 @@ impl Table {
             .is_some_and(|group| group.ready)
     }
 
-    /// Raises a subscriber's floor: records at or below it are not delivered.
-    pub(super) fn set_floor(&self, topic: &Topic, key: usize, floor: u64) {
+    /// Raises a subscriber's floor: records at or below it, or of another epoch, are not delivered.
+    pub(super) fn set_floor(&self, topic: &Topic, key: usize, floor: u64, epoch: &str) {
         let mut groups = self.groups.borrow_mut();
         let subscriber = groups
             .get_mut(topic)
             .and_then(|group| group.subscribers.get_mut(key));
         if let Some(subscriber) = subscriber {
-            subscriber.floor = floor;
+            let epoch = Some(Arc::from(epoch));
+            subscriber.place = Place { floor, epoch };
         }
     }
 
@@ -127,9 +136,7 @@ impl Table {
         let Mode::Held(mut held) = std::mem::replace(&mut subscriber.mode, live) else {
             return Vec::new();
         };
-        let mut floor = subscriber.floor;
-        held.retain(|deliver| passes(deliver, &mut floor));
-        subscriber.floor = floor;
+        held.retain(|deliver| subscriber.place.passes(deliver));
         held
     }
 
@@ -185,7 +192,7 @@ impl Table {
                         .push((subscriber.connection.clone(), subscriber.channel));
                 }
                 Mode::Live | Mode::Intercepting(_) => {
-                    if !passes(deliver, &mut subscriber.floor) {
+                    if !subscriber.place.passes(deliver) {
                         continue;
                     }
                     append(&subscriber.connection, &mut frames, &mut result, touch);
@@ -196,14 +203,32 @@ impl Table {
     }
 }
 
-/// Says whether a delivery is above a floor; a topic that starts anew voids the floor.
-#[inline]
-fn passes(deliver: &Deliver, floor: &mut u64) -> bool {
-    let Some(id) = deliver.id else { return true };
-    if deliver.reset {
-        *floor = 0;
+impl Place {
+    /// Says whether a delivery is news here; a topic that starts anew voids the floor of an epoch before.
+    #[inline]
+    fn passes(&mut self, deliver: &Deliver) -> bool {
+        let Some(id) = deliver.id else { return true };
+        let Some(epoch) = &deliver.epoch else {
+            return id > self.floor;
+        };
+        match &self.epoch {
+            Some(known) if Arc::ptr_eq(known, epoch) => !deliver.reset && id > self.floor,
+            Some(known) if known == epoch => {
+                // The same pointer makes the next look cheap.
+                self.epoch = Some(Arc::clone(epoch));
+                !deliver.reset && id > self.floor
+            }
+            // Left over from an epoch that ended before this subscriber joined.
+            Some(_) if !deliver.reset => false,
+            Some(_) | None => {
+                if deliver.reset {
+                    self.floor = id;
+                }
+                self.epoch = Some(Arc::clone(epoch));
+                deliver.reset || id > self.floor
+            }
+        }
     }
-    id > *floor
 }
 
 /// The frames of a fan-out, looked up once a serializer.
@@ -257,5 +282,65 @@ fn append(
             touch(connection);
         }
         Err(_) => result.slow.push(connection.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Broadcast, Payload};
+
+    fn deliver(id: u64, epoch: Option<&str>, reset: bool) -> Deliver {
+        Deliver {
+            fastlane: Arc::new(Fastlane::new(Broadcast {
+                topic: "t".try_into().unwrap(),
+                event: "e".into(),
+                payload: Payload::EMPTY,
+            })),
+            id: Some(id),
+            epoch: epoch.map(Arc::from),
+            reset,
+            accepted_at: 0,
+            remote: false,
+        }
+    }
+
+    /// Which of these pass, one after the other, at a subscriber that joined epoch `b` at 5.
+    fn check(deliveries: &[(u64, Option<&str>, bool)], expected: &[bool]) {
+        let mut place = Place {
+            floor: 5,
+            epoch: Some("b".into()),
+        };
+        let passed: Vec<bool> = deliveries
+            .iter()
+            .map(|(id, epoch, reset)| place.passes(&deliver(*id, *epoch, *reset)))
+            .collect();
+        assert_eq!(passed, expected, "{deliveries:?}");
+    }
+
+    #[test]
+    fn only_what_is_above_the_floor_passes() {
+        let b = Some("b");
+        check(&[(5, b, false), (6, b, false)], &[false, true]);
+        check(&[(5, None, false), (6, None, false)], &[false, true]);
+    }
+
+    #[test]
+    fn what_is_left_of_an_epoch_before_does_not_pass() {
+        check(&[(99, Some("a"), false)], &[false]);
+    }
+
+    #[test]
+    fn a_new_epoch_voids_the_floor_but_for_those_who_joined_in_it() {
+        let c = Some("c");
+        check(
+            &[(2, c, true), (2, c, false), (3, c, false)],
+            &[true, false, true],
+        );
+        let b = Some("b");
+        check(
+            &[(0, b, true), (5, b, false), (6, b, false)],
+            &[false, false, true],
+        );
     }
 }

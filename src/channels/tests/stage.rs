@@ -116,7 +116,7 @@ impl Membership for Place {
         }))
     }
 
-    fn set_floor(&self, id: u64) {
+    fn set_floor(&self, id: u64, _epoch: &str) {
         self.log.borrow_mut().push(format!("floor {id}"));
     }
 

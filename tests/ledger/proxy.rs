@@ -1,0 +1,228 @@
+//! A seeded TCP proxy that delays, throttles, blackholes, chops and resets.
+//!
+//! It never looks into the bytes, never loses or swaps any, and never outlives its runtime.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::dice::Dice;
+
+/// Bytes that a direction of a connection carries at once.
+const CARRIED: usize = 16 * 1024;
+
+/// What happens to the bytes on their way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weather {
+    /// They pass.
+    Clear,
+    /// They wait for 1 to 30 ms.
+    Delayed,
+    /// 8 KiB a second pass, for each connection and direction.
+    Throttled,
+    /// Nothing passes, nothing is answered, and nobody is told.
+    Blackhole,
+    /// They pass in up to eight pieces, some of which wait for some milliseconds.
+    Choppy,
+}
+
+/// Connections to be reset: the number of the order, and how many in a hundred it takes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Resets {
+    order: u64,
+    percent: u64,
+}
+
+/// A listener before one server.
+pub struct Proxy {
+    addr: SocketAddr,
+    road: Arc<Road>,
+}
+
+struct Road {
+    upstream: Mutex<SocketAddr>,
+    weather: watch::Sender<Weather>,
+    resets: watch::Sender<Resets>,
+    seed: u64,
+    connections: AtomicU64,
+    /// Small buffers in the kernel make a slow client slow for the server, too.
+    buffer_bytes: Option<usize>,
+}
+
+impl Proxy {
+    /// Listens on a free loopback port, within the runtime that this is called in.
+    pub async fn start(upstream: SocketAddr, seed: u64, buffer_bytes: Option<usize>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let addr = listener.local_addr().expect("it is bound");
+        let road = Arc::new(Road {
+            upstream: Mutex::new(upstream),
+            weather: watch::Sender::new(Weather::Clear),
+            resets: watch::Sender::new(Resets::default()),
+            seed,
+            connections: AtomicU64::new(0),
+            buffer_bytes,
+        });
+        tokio::spawn(accept(listener, Arc::clone(&road)));
+        Self { addr, road }
+    }
+
+    /// Where to connect to.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Sends new connections to another server.
+    pub fn lead_to(&self, upstream: SocketAddr) {
+        *self
+            .road
+            .upstream
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = upstream;
+    }
+
+    /// Changes the weather for all connections, new and old.
+    pub fn set(&self, weather: Weather) {
+        self.road.weather.send_replace(weather);
+    }
+
+    /// Resets (RST) so many in a hundred of the connections there are.
+    pub fn reset(&self, percent: u64) {
+        self.road.resets.send_modify(|resets| {
+            resets.order += 1;
+            resets.percent = percent;
+        });
+    }
+}
+
+async fn accept(listener: TcpListener, road: Arc<Road>) {
+    while let Ok((client, _)) = listener.accept().await {
+        tokio::spawn(carry(client, Arc::clone(&road)));
+    }
+}
+
+/// One connection, to its end.
+async fn carry(client: TcpStream, road: Arc<Road>) {
+    let number = road.connections.fetch_add(1, Ordering::Relaxed);
+    let upstream = *road.upstream.lock().unwrap_or_else(PoisonError::into_inner);
+    let Ok(server) = TcpStream::connect(upstream).await else {
+        return end(&client);
+    };
+    for stream in [&client, &server] {
+        // A connection that ended already fails at its first byte, too.
+        let _ = stream.set_nodelay(true);
+        if let Some(bytes) = road.buffer_bytes {
+            let _ = SockRef::from(stream).set_recv_buffer_size(bytes);
+            let _ = SockRef::from(stream).set_send_buffer_size(bytes);
+        }
+    }
+    let mut resets = road.resets.subscribe();
+    resets.mark_unchanged();
+    let mut dice = Dice::new(road.seed, number);
+    let (to, from) = (dice.throw(), dice.throw());
+    let weather = &road.weather;
+    let both = async {
+        tokio::try_join!(
+            pump(&client, &server, weather.subscribe(), Dice::new(to, 0)),
+            pump(&server, &client, weather.subscribe(), Dice::new(from, 0)),
+        )
+    };
+    let reset = async {
+        while resets.changed().await.is_ok() {
+            let percent = resets.borrow_and_update().percent;
+            if dice.percent(percent) {
+                return;
+            }
+        }
+    };
+    let is_broken = tokio::select! {
+        done = both => done.is_err(),
+        () = reset => true,
+    };
+    if is_broken {
+        end(&client);
+        end(&server);
+    }
+}
+
+/// Has a connection reset instead of closed when it is dropped.
+fn end(stream: &TcpStream) {
+    // One that ended already has nothing to be reset.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+/// Carries one direction until it ends.
+async fn pump(
+    from: &TcpStream,
+    to: &TcpStream,
+    mut weather: watch::Receiver<Weather>,
+    mut dice: Dice,
+) -> io::Result<()> {
+    let mut buffer = vec![0; CARRIED];
+    loop {
+        let count = read(from, &mut buffer).await?;
+        if count == 0 {
+            return SockRef::from(to).shutdown(Shutdown::Write);
+        }
+        let now = weather.wait_for(|now| *now != Weather::Blackhole).await;
+        let now = now.map_or(Weather::Clear, |now| *now);
+        pass(&buffer[..count], to, now, &mut dice).await?;
+    }
+}
+
+async fn pass(bytes: &[u8], to: &TcpStream, now: Weather, dice: &mut Dice) -> io::Result<()> {
+    match now {
+        Weather::Clear | Weather::Blackhole => write(to, bytes).await,
+        Weather::Delayed => {
+            sleep(dice.ms(1..31)).await;
+            write(to, bytes).await
+        }
+        Weather::Throttled => {
+            for piece in bytes.chunks(512) {
+                write(to, piece).await?;
+                sleep(Duration::from_millis(62)).await;
+            }
+            Ok(())
+        }
+        Weather::Choppy => {
+            let mut rest = bytes;
+            for _ in 0..dice.within(1..8) {
+                let (piece, after) = rest.split_at(dice.within(0..rest.len() as u64 + 1) as usize);
+                write(to, piece).await?;
+                rest = after;
+                if dice.percent(20) {
+                    sleep(dice.ms(1..8)).await;
+                }
+            }
+            write(to, rest).await
+        }
+    }
+}
+
+async fn read(from: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        from.readable().await?;
+        match from.try_read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return result,
+        }
+    }
+}
+
+async fn write(to: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        to.writable().await?;
+        match to.try_write(bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
