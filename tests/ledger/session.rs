@@ -244,6 +244,8 @@ impl<'a> Session<'a> {
             let (topic, join) = (self.room_topic(), self.room_join.to_string());
             self.client.note(Event::Sent(number));
             if self.client.dice.percent(self.client.plan.twins_percent) {
+                // Two attempts: whichever is stored first gives the record its place.
+                self.client.note(Event::Sent(number));
                 self.client.send_twin(topic.clone(), record.clone(), number);
             }
             let send = move |of| json!([join, of, topic, "new_message", record]);
