@@ -4,11 +4,12 @@
 //! Payloads are slices of what was received.
 //!
 //! ```text
-//! magic 0xFA · version 1 · kind · incarnation u64 · sequence u64 · previous u64 · accepted_at i64 · topic text
+//! magic 0xFA · version 1 · kind · incarnation u64 · sequence u64 · previous u64 · nth u64 · accepted_at i64 · topic text
 //! kind 1 broadcast:  event text · payload
 //! kind 2 record:     id u64 · epoch text · event text · payload
 //! kind 3 disconnect: socket_id text
 //! kind 4 presence:   blob
+//! kind 128 and above: what brokers tell each other, see `repair::message`
 //! text, blob: length u32 · bytes      payload: 0 JSON or 1 binary · blob      integers: big-endian
 //! ```
 
@@ -20,10 +21,10 @@ use super::Letter;
 use crate::clock::UnixMicros;
 use crate::protocol::{Payload, Topic};
 
-const MAGIC: u8 = 0xFA;
-const VERSION: u8 = 1;
+pub(super) const MAGIC: u8 = 0xFA;
+pub(super) const VERSION: u8 = 1;
 /// Bytes before the topic.
-const HEADER_BYTES: usize = 3 + 4 * 8;
+const HEADER_BYTES: usize = 3 + 5 * 8;
 /// Where the incarnation starts.
 const INCARNATION_AT: usize = 3;
 
@@ -44,6 +45,8 @@ pub struct Envelope {
     pub sequence: u64,
     /// The sequence of what the origin published on this topic before; 0 when it knows of nothing.
     pub previous: u64,
+    /// The origin's count of what it published on this topic, from 1; it starts anew where `previous` is 0.
+    pub nth: u64,
     /// When the origin accepted it, by its clock.
     pub accepted_at: UnixMicros,
     /// The topic it was published on.
@@ -99,15 +102,27 @@ impl Envelope {
     /// # Errors
     /// [`EnvelopeError::TooLarge`] when a field is longer than 4 GiB.
     pub fn encode(&self) -> Result<Bytes, EnvelopeError> {
-        let mut out = BytesMut::with_capacity(
-            HEADER_BYTES + self.topic.as_str().len() + 32 + self.letter.len(),
-        );
+        self.encode_in(BytesMut::with_capacity(self.size()))
+            .map(|(bytes, _)| bytes)
+    }
+
+    /// Returns about how many bytes the envelope has when it is written.
+    pub fn size(&self) -> usize {
+        HEADER_BYTES + self.topic.as_str().len() + 32 + self.letter.len()
+    }
+
+    /// Writes the envelope at an empty buffer's start; also returns the room that is left.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::TooLarge`] when a field is longer than 4 GiB.
+    pub fn encode_in(&self, mut out: BytesMut) -> Result<(Bytes, BytesMut), EnvelopeError> {
         out.put_u8(MAGIC);
         out.put_u8(VERSION);
         out.put_u8(kind(&self.letter));
         out.put_u64(self.incarnation);
         out.put_u64(self.sequence);
         out.put_u64(self.previous);
+        out.put_u64(self.nth);
         out.put_i64(self.accepted_at);
         put(&mut out, self.topic.as_str().as_bytes())?;
         match &self.letter {
@@ -129,7 +144,7 @@ impl Envelope {
             Letter::Disconnect { socket_id } => put(&mut out, socket_id.as_bytes())?,
             Letter::Presence(change) => put(&mut out, change)?,
         }
-        Ok(out.freeze())
+        Ok((out.split().freeze(), out))
     }
 
     /// Reads an envelope; its payload shares the bytes.
@@ -137,7 +152,7 @@ impl Envelope {
     /// # Errors
     /// [`EnvelopeError`] when the bytes are not exactly one envelope of a known version and kind.
     pub fn decode(bytes: &Bytes) -> Result<Self, EnvelopeError> {
-        let mut reader = Reader { bytes, at: 0 };
+        let mut reader = Reader::new(bytes);
         match reader.u8()? {
             MAGIC => {}
             _ => return Err(EnvelopeError::Magic),
@@ -150,6 +165,7 @@ impl Envelope {
         let incarnation = reader.u64()?;
         let sequence = reader.u64()?;
         let previous = reader.u64()?;
+        let nth = reader.u64()?;
         let accepted_at = reader.i64()?;
         let topic = reader.topic()?;
         let letter = match kind {
@@ -169,13 +185,12 @@ impl Envelope {
             PRESENCE => Letter::Presence(reader.blob()?),
             unknown => return Err(EnvelopeError::Kind(unknown)),
         };
-        if reader.at != bytes.len() {
-            return Err(EnvelopeError::Long);
-        }
+        reader.end()?;
         Ok(Self {
             incarnation,
             sequence,
             previous,
+            nth,
             accepted_at,
             topic,
             letter,
@@ -223,7 +238,7 @@ fn kind(letter: &Letter) -> u8 {
     }
 }
 
-fn put(out: &mut BytesMut, bytes: &[u8]) -> Result<(), EnvelopeError> {
+pub(super) fn put(out: &mut BytesMut, bytes: &[u8]) -> Result<(), EnvelopeError> {
     out.put_u32(u32::try_from(bytes.len()).map_err(|_| EnvelopeError::TooLarge)?);
     out.put_slice(bytes);
     Ok(())
@@ -239,24 +254,36 @@ fn put_payload(out: &mut BytesMut, payload: &Payload) -> Result<(), EnvelopeErro
 }
 
 /// Reads forward through an envelope; every step checks that the bytes are there.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     bytes: &'a Bytes,
     at: usize,
 }
 
-impl Reader<'_> {
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], EnvelopeError> {
+impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a Bytes) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    /// Checks that everything was read.
+    pub(super) fn end(&self) -> Result<(), EnvelopeError> {
+        match self.at == self.bytes.len() {
+            true => Ok(()),
+            false => Err(EnvelopeError::Long),
+        }
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], EnvelopeError> {
         let rest = self.bytes.get(self.at..).ok_or(EnvelopeError::Short)?;
         let array = rest.first_chunk::<N>().ok_or(EnvelopeError::Short)?;
         self.at += N;
         Ok(*array)
     }
 
-    fn u8(&mut self) -> Result<u8, EnvelopeError> {
+    pub(super) fn u8(&mut self) -> Result<u8, EnvelopeError> {
         self.array::<1>().map(|[byte]| byte)
     }
 
-    fn u64(&mut self) -> Result<u64, EnvelopeError> {
+    pub(super) fn u64(&mut self) -> Result<u64, EnvelopeError> {
         self.array().map(u64::from_be_bytes)
     }
 
@@ -282,7 +309,7 @@ impl Reader<'_> {
         Ok(text.to_owned())
     }
 
-    fn topic(&mut self) -> Result<Topic, EnvelopeError> {
+    pub(super) fn topic(&mut self) -> Result<Topic, EnvelopeError> {
         let blob = self.blob()?;
         let text = std::str::from_utf8(&blob).map_err(|_| EnvelopeError::Text)?;
         // The origin checked it against the configured limit; here it must only exist.
@@ -312,6 +339,7 @@ mod tests {
             incarnation: 0x0102_0304_0506_0708,
             sequence: 9,
             previous: 7,
+            nth: 3,
             accepted_at: -2,
             topic: "room:a".try_into().unwrap(),
             letter,
@@ -326,6 +354,7 @@ mod tests {
         \x01\x02\x03\x04\x05\x06\x07\x08\
         \x00\x00\x00\x00\x00\x00\x00\x09\
         \x00\x00\x00\x00\x00\x00\x00\x07\
+        \x00\x00\x00\x00\x00\x00\x00\x03\
         \xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFE\
         \x00\x00\x00\x06room:a";
     const TAIL: &[u8] = b"\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x02ep\x00\x00\x00\x03new\x00\x00\x00\x00\x02{}";
@@ -410,12 +439,12 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read_back(
-            (incarnation, sequence, previous, accepted_at) in any::<(u64, u64, u64, i64)>(),
+            (incarnation, sequence, previous, nth, accepted_at) in any::<(u64, u64, u64, u64, i64)>(),
             topic in ".+",
             letter in letters(),
         ) {
             let topic = Topic::parse(&topic, usize::MAX).unwrap();
-            let sent = Envelope { incarnation, sequence, previous, accepted_at, topic, letter };
+            let sent = Envelope { incarnation, sequence, previous, nth, accepted_at, topic, letter };
             let bytes = sent.encode().unwrap();
             prop_assert_eq!(Envelope::incarnation(&bytes), Some(incarnation));
             prop_assert_eq!(Envelope::decode(&bytes), Ok(sent));
