@@ -12,6 +12,7 @@ pub mod npm;
 pub mod phoenix;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 pub mod records;
 pub mod redis;
 pub mod scene;
