@@ -24,6 +24,10 @@ pub struct Config {
     pub publish_queue: usize,
     /// Bytes that wait to be published, those in flight included. Default 64 MiB. Then: refused as full.
     pub publish_queue_bytes: usize,
+    /// Published letters that are kept for nodes that miss them. Default 65,536. Then: the oldest is dropped.
+    pub ring_letters: usize,
+    /// Bytes of published letters that are kept. Default 32 MiB. Then: the oldest is dropped.
+    pub ring_bytes: usize,
     /// Topics in one SUBSCRIBE command. Default 512.
     pub subscribe_batch: usize,
     /// Longest delay between two attempts to reconnect. Default 2 s.
@@ -42,6 +46,8 @@ impl Default for Config {
             ping_timeout: Duration::from_secs(3),
             publish_queue: 65_536,
             publish_queue_bytes: 64 * 1024 * 1024,
+            ring_letters: 65_536,
+            ring_bytes: 32 * 1024 * 1024,
             subscribe_batch: 512,
             reconnect_max: Duration::from_secs(2),
             join_timeout: Duration::from_secs(5),
@@ -59,6 +65,8 @@ impl fmt::Debug for Config {
             .field("ping_timeout", &self.ping_timeout)
             .field("publish_queue", &self.publish_queue)
             .field("publish_queue_bytes", &self.publish_queue_bytes)
+            .field("ring_letters", &self.ring_letters)
+            .field("ring_bytes", &self.ring_bytes)
             .field("subscribe_batch", &self.subscribe_batch)
             .field("reconnect_max", &self.reconnect_max)
             .field("join_timeout", &self.join_timeout)

@@ -4,13 +4,14 @@
 //! Payloads are slices of what was received.
 //!
 //! ```text
-//! magic 0xFA · version 1 · kind · incarnation u64 · sequence u64 · previous u64 · accepted_at i64 · topic text
+//! magic 0xFA · version 1 · kind · incarnation u64 · sequence u64 · previous u64 · nth u64 · accepted_at i64 · topic text
 //! kind 1 broadcast:  event text · payload
 //! kind 2 record:     id u64 · epoch text · event text · payload
 //! kind 3 disconnect: socket_id text
 //! kind 4 presence:   blob
 //! kind 5 ask:        from u64 · request u64 · worker u32 · question blob
 //! kind 6 answer:     request u64 · answer blob
+//! kind 128 and above: what brokers tell each other, see `repair::message`
 //! text, blob: length u32 · bytes      payload: 0 JSON or 1 binary · blob      integers: big-endian
 //! ```
 
@@ -22,10 +23,10 @@ use super::Letter;
 use crate::clock::UnixMicros;
 use crate::protocol::{Payload, Topic};
 
-const MAGIC: u8 = 0xFA;
-const VERSION: u8 = 1;
+pub(super) const MAGIC: u8 = 0xFA;
+pub(super) const VERSION: u8 = 1;
 /// Bytes before the topic.
-const HEADER_BYTES: usize = 3 + 4 * 8;
+const HEADER_BYTES: usize = 3 + 5 * 8;
 /// Where the incarnation starts.
 const INCARNATION_AT: usize = 3;
 
@@ -48,6 +49,8 @@ pub struct Envelope {
     pub sequence: u64,
     /// The sequence of what the origin published on this topic before; 0 when it knows of nothing.
     pub previous: u64,
+    /// The origin's count of what it published on this topic, from 1; it starts anew where `previous` is 0.
+    pub nth: u64,
     /// When the origin accepted it, by its clock.
     pub accepted_at: UnixMicros,
     /// The topic it was published on.
@@ -103,15 +106,27 @@ impl Envelope {
     /// # Errors
     /// [`EnvelopeError::TooLarge`] when a field is longer than 4 GiB.
     pub fn encode(&self) -> Result<Bytes, EnvelopeError> {
-        let mut out = BytesMut::with_capacity(
-            HEADER_BYTES + self.topic.as_str().len() + 32 + self.letter.len(),
-        );
+        self.encode_in(BytesMut::with_capacity(self.size()))
+            .map(|(bytes, _)| bytes)
+    }
+
+    /// Returns about how many bytes the envelope has when it is written.
+    pub fn size(&self) -> usize {
+        HEADER_BYTES + self.topic.as_str().len() + 32 + self.letter.len()
+    }
+
+    /// Writes the envelope at an empty buffer's start; also returns the room that is left.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::TooLarge`] when a field is longer than 4 GiB.
+    pub fn encode_in(&self, mut out: BytesMut) -> Result<(Bytes, BytesMut), EnvelopeError> {
         out.put_u8(MAGIC);
         out.put_u8(VERSION);
         out.put_u8(kind(&self.letter));
         out.put_u64(self.incarnation);
         out.put_u64(self.sequence);
         out.put_u64(self.previous);
+        out.put_u64(self.nth);
         out.put_i64(self.accepted_at);
         put(&mut out, self.topic.as_str().as_bytes())?;
         match &self.letter {
@@ -148,7 +163,7 @@ impl Envelope {
                 put(&mut out, answer)?;
             }
         }
-        Ok(out.freeze())
+        Ok((out.split().freeze(), out))
     }
 
     /// Reads an envelope; its payload shares the bytes.
@@ -156,7 +171,7 @@ impl Envelope {
     /// # Errors
     /// [`EnvelopeError`] when the bytes are not exactly one envelope of a known version and kind.
     pub fn decode(bytes: &Bytes) -> Result<Self, EnvelopeError> {
-        let mut reader = Reader { bytes, at: 0 };
+        let mut reader = Reader::new(bytes);
         match reader.u8()? {
             MAGIC => {}
             _ => return Err(EnvelopeError::Magic),
@@ -169,6 +184,7 @@ impl Envelope {
         let incarnation = reader.u64()?;
         let sequence = reader.u64()?;
         let previous = reader.u64()?;
+        let nth = reader.u64()?;
         let accepted_at = reader.i64()?;
         let topic = reader.topic()?;
         let letter = match kind {
@@ -198,13 +214,12 @@ impl Envelope {
             },
             unknown => return Err(EnvelopeError::Kind(unknown)),
         };
-        if reader.at != bytes.len() {
-            return Err(EnvelopeError::Long);
-        }
+        reader.end()?;
         Ok(Self {
             incarnation,
             sequence,
             previous,
+            nth,
             accepted_at,
             topic,
             letter,
@@ -256,7 +271,7 @@ fn kind(letter: &Letter) -> u8 {
     }
 }
 
-fn put(out: &mut BytesMut, bytes: &[u8]) -> Result<(), EnvelopeError> {
+pub(super) fn put(out: &mut BytesMut, bytes: &[u8]) -> Result<(), EnvelopeError> {
     out.put_u32(u32::try_from(bytes.len()).map_err(|_| EnvelopeError::TooLarge)?);
     out.put_slice(bytes);
     Ok(())
@@ -272,24 +287,36 @@ fn put_payload(out: &mut BytesMut, payload: &Payload) -> Result<(), EnvelopeErro
 }
 
 /// Reads forward through an envelope; every step checks that the bytes are there.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     bytes: &'a Bytes,
     at: usize,
 }
 
-impl Reader<'_> {
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], EnvelopeError> {
+impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a Bytes) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    /// Checks that everything was read.
+    pub(super) fn end(&self) -> Result<(), EnvelopeError> {
+        match self.at == self.bytes.len() {
+            true => Ok(()),
+            false => Err(EnvelopeError::Long),
+        }
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], EnvelopeError> {
         let rest = self.bytes.get(self.at..).ok_or(EnvelopeError::Short)?;
         let array = rest.first_chunk::<N>().ok_or(EnvelopeError::Short)?;
         self.at += N;
         Ok(*array)
     }
 
-    fn u8(&mut self) -> Result<u8, EnvelopeError> {
+    pub(super) fn u8(&mut self) -> Result<u8, EnvelopeError> {
         self.array::<1>().map(|[byte]| byte)
     }
 
-    fn u64(&mut self) -> Result<u64, EnvelopeError> {
+    pub(super) fn u64(&mut self) -> Result<u64, EnvelopeError> {
         self.array().map(u64::from_be_bytes)
     }
 
@@ -315,7 +342,7 @@ impl Reader<'_> {
         Ok(text.to_owned())
     }
 
-    fn topic(&mut self) -> Result<Topic, EnvelopeError> {
+    pub(super) fn topic(&mut self) -> Result<Topic, EnvelopeError> {
         let blob = self.blob()?;
         let text = std::str::from_utf8(&blob).map_err(|_| EnvelopeError::Text)?;
         // The origin checked it against the configured limit; here it must only exist.
@@ -336,155 +363,4 @@ impl Reader<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn envelope(letter: Letter) -> Envelope {
-        Envelope {
-            incarnation: 0x0102_0304_0506_0708,
-            sequence: 9,
-            previous: 7,
-            accepted_at: -2,
-            topic: "room:a".try_into().unwrap(),
-            letter,
-        }
-    }
-
-    fn check(bytes: Vec<u8>, expected: EnvelopeError) {
-        assert_eq!(Envelope::decode(&Bytes::from(bytes)), Err(expected));
-    }
-
-    const HEAD: &[u8] = b"\xFA\x01\x02\
-        \x01\x02\x03\x04\x05\x06\x07\x08\
-        \x00\x00\x00\x00\x00\x00\x00\x09\
-        \x00\x00\x00\x00\x00\x00\x00\x07\
-        \xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFE\
-        \x00\x00\x00\x06room:a";
-    const TAIL: &[u8] = b"\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x02ep\x00\x00\x00\x03new\x00\x00\x00\x00\x02{}";
-
-    #[test]
-    fn version_1_has_exactly_these_bytes() {
-        let record = envelope(Letter::Record {
-            id: 5,
-            epoch: String::from("ep"),
-            event: String::from("new"),
-            payload: Payload::EMPTY,
-        });
-        assert_eq!(record.encode().unwrap(), [HEAD, TAIL].concat());
-    }
-
-    #[test]
-    fn what_is_not_exactly_one_envelope_is_refused() {
-        let whole = [HEAD, TAIL].concat();
-        let with = |at: usize, byte: u8| {
-            let mut bytes = whole.clone();
-            bytes[at] = byte;
-            bytes
-        };
-        check(vec![], EnvelopeError::Short);
-        check(with(0, b'{'), EnvelopeError::Magic);
-        check(with(1, 2), EnvelopeError::Version(2));
-        check(with(2, 0), EnvelopeError::Kind(0));
-        check(with(2, 9), EnvelopeError::Kind(9));
-        check(with(HEAD.len() - 1, 0xFF), EnvelopeError::Text);
-        check(with(whole.len() - 1, 0xFF), EnvelopeError::Text);
-        check(with(whole.len() - 7, 2), EnvelopeError::Encoding(2));
-        check(with(HEADER_BYTES, 0xFF), EnvelopeError::Short);
-        check([&whole[..], b"x"].concat(), EnvelopeError::Long);
-        for end in 0..whole.len() {
-            check(whole[..end].to_vec(), EnvelopeError::Short);
-        }
-        let no_topic = [&HEAD[..HEADER_BYTES], b"\x00\x00\x00\x00", TAIL].concat();
-        check(no_topic, EnvelopeError::Topic);
-    }
-
-    #[test]
-    fn a_payload_shares_the_received_bytes() {
-        let payload = Payload::Binary(Bytes::from(vec![7u8; 4096]));
-        let sent = envelope(Letter::Broadcast {
-            event: String::from("e"),
-            payload,
-        });
-        let bytes = sent.encode().unwrap();
-        let Letter::Broadcast {
-            payload: Payload::Binary(read),
-            ..
-        } = Envelope::decode(&bytes).unwrap().letter
-        else {
-            panic!("another letter");
-        };
-        assert!(bytes.as_ptr_range().contains(&read.as_ptr()));
-    }
-
-    fn payloads() -> impl Strategy<Value = Payload> {
-        prop_oneof![
-            ".*".prop_map(|text| Payload::json(text.into_bytes())),
-            any::<Vec<u8>>().prop_map(|bytes| Payload::Binary(bytes.into())),
-        ]
-    }
-
-    fn letters() -> impl Strategy<Value = Letter> {
-        prop_oneof![
-            (".*", payloads()).prop_map(|(event, payload)| Letter::Broadcast { event, payload }),
-            (any::<u64>(), ".*", ".*", payloads()).prop_map(|(id, epoch, event, payload)| {
-                Letter::Record {
-                    id,
-                    epoch,
-                    event,
-                    payload,
-                }
-            }),
-            ".*".prop_map(|socket_id| Letter::Disconnect { socket_id }),
-            any::<Vec<u8>>().prop_map(|bytes| Letter::Presence(bytes.into())),
-            any::<(u64, u64, u32, Vec<u8>)>().prop_map(|(from, request, worker, bytes)| {
-                Letter::Ask {
-                    from,
-                    request,
-                    worker,
-                    question: bytes.into(),
-                }
-            }),
-            any::<(u64, Vec<u8>)>().prop_map(|(request, bytes)| Letter::Answer {
-                request,
-                answer: bytes.into(),
-            }),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_written_is_read_back(
-            (incarnation, sequence, previous, accepted_at) in any::<(u64, u64, u64, i64)>(),
-            topic in ".+",
-            letter in letters(),
-        ) {
-            let topic = Topic::parse(&topic, usize::MAX).unwrap();
-            let sent = Envelope { incarnation, sequence, previous, accepted_at, topic, letter };
-            let bytes = sent.encode().unwrap();
-            prop_assert_eq!(Envelope::incarnation(&bytes), Some(incarnation));
-            prop_assert_eq!(Envelope::decode(&bytes), Ok(sent));
-        }
-
-        #[test]
-        fn any_bytes_are_read_or_refused(noise: Vec<u8>, kind in 0u8..8, lead: bool) {
-            let bytes = match lead {
-                true => [&[MAGIC, VERSION, kind][..], &noise].concat(),
-                false => noise,
-            };
-            let bytes = Bytes::from(bytes);
-            // What is accepted is written back to the same bytes: there is one form only.
-            if let Ok(read) = Envelope::decode(&bytes) {
-                prop_assert_eq!(read.encode().unwrap(), bytes);
-            }
-        }
-
-        #[test]
-        fn a_flipped_byte_never_panics(letter in letters(), at: prop::sample::Index, byte: u8) {
-            let mut bytes = envelope(letter).encode().unwrap().to_vec();
-            let at = at.index(bytes.len());
-            bytes[at] = byte;
-            let _ = Envelope::decode(&Bytes::from(bytes));
-        }
-    }
-}
+mod tests;

@@ -20,7 +20,9 @@ pub struct Metrics {
     pub lag_seconds: Histogram,
     /// `fanfare_broker_reconnects_total`: lost links, of either kind, that were made anew.
     pub reconnects: IntCounter,
-    /// `fanfare_broker_lost_total`: publishes known to be missed; a hole of unknown size counts as one.
+    /// `fanfare_broker_healed_total`: publishes that did not arrive at first and were sent again by their node.
+    pub healed: IntCounter,
+    /// `fanfare_broker_lost_total`: publishes given up on; a hole of unknown size counts as one.
     pub lost: IntCounter,
     /// `fanfare_broker_duplicates_total`: publishes that arrived again and were dropped.
     pub duplicates: IntCounter,
@@ -66,9 +68,13 @@ impl Metrics {
                 "fanfare_broker_reconnects_total",
                 "Lost links to the broker that were made anew",
             )?,
+            healed: counter(
+                "fanfare_broker_healed_total",
+                "Publishes of other nodes that were missed and sent again",
+            )?,
             lost: counter(
                 "fanfare_broker_lost_total",
-                "Publishes of other nodes known to be missed",
+                "Publishes of other nodes given up on",
             )?,
             duplicates: counter(
                 "fanfare_broker_duplicates_total",

@@ -7,6 +7,7 @@ pub mod envelope;
 pub mod local;
 mod metrics;
 pub mod redis;
+pub mod repair;
 pub mod sequence;
 
 pub use self::redis::{ConnectError, RedisBroker};

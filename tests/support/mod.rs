@@ -17,6 +17,7 @@ pub mod paused;
 pub mod phoenix;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 pub mod records;
 pub mod redis;
 pub mod scene;

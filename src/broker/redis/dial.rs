@@ -112,10 +112,10 @@ impl Dialer {
     pub(super) async fn listening(
         &self,
         pushes: impl AsyncPushSender,
-        first_channel: &str,
+        first_channels: &[&str],
     ) -> Result<MultiplexedConnection, ConnectError> {
         let mut connection = self.connect(plain().set_push_sender(pushes)).await?;
-        self.answered(connection.subscribe(first_channel)).await?;
+        self.answered(connection.subscribe(first_channels)).await?;
         Ok(connection)
     }
 

@@ -21,6 +21,8 @@ pub(super) enum Loss {
     Broken(Option<RedisError>),
     /// Nothing came for longer than the deadline.
     Silent,
+    /// It answers, but what this node publishes does not arrive on it.
+    Deaf,
 }
 
 impl fmt::Display for Loss {
@@ -29,6 +31,7 @@ impl fmt::Display for Loss {
             Self::Broken(Some(cause)) => write!(f, "the connection broke: {cause}"),
             Self::Broken(None) => f.write_str("the connection ended"),
             Self::Silent => f.write_str("no sign of life in time"),
+            Self::Deaf => f.write_str("what this node publishes does not arrive"),
         }
     }
 }

@@ -14,11 +14,11 @@ use futures_util::{FutureExt, StreamExt};
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, PushInfo, PushKind, RedisError, Value};
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, sleep};
 
 use super::heartbeat::{self, Heard, Loss};
 use super::subscriptions::Acknowledged;
-use super::{ConnectError, Shared};
+use super::{ConnectError, Shared, probe};
 use crate::backoff::Backoff;
 use crate::protocol::Topic;
 
@@ -27,6 +27,9 @@ use crate::protocol::Topic;
 const COMMANDS_IN_FLIGHT: usize = 16;
 /// The shortest delay between two attempts to reconnect.
 pub(super) const RECONNECT_FIRST: Duration = Duration::from_millis(50);
+
+/// How often the holes are looked at.
+const TICK: Duration = Duration::from_millis(50);
 
 /// A connection that listens. Dropping it closes it.
 pub(super) struct Link {
@@ -65,10 +68,8 @@ pub(super) async fn open(shared: &Arc<Shared>) -> Result<Link, ConnectError> {
             Ok::<(), redis::aio::SendError>(())
         }
     };
-    let connection = shared
-        .dialer
-        .listening(pushes, &shared.channels.nodes)
-        .await?;
+    let first = [&*shared.channels.nodes, &*shared.channels.own];
+    let connection = shared.dialer.listening(pushes, &first).await?;
     shared.table.lock().link_opened(number);
     Ok(Link {
         connection,
@@ -83,7 +84,12 @@ pub(super) async fn run(shared: Arc<Shared>, first: Link) {
     loop {
         match serve(&shared, &link).await {
             End::Closed => return shared.link_down(),
-            End::Lost(loss) => tracing::warn!(%loss, "the broker's link is lost"),
+            End::Lost(loss) => {
+                tracing::warn!(%loss, "the broker's link is lost");
+                if let Loss::Deaf = loss {
+                    shared.probe.redo.notify_one();
+                }
+            }
         }
         drop(link);
         shared.link_down();
@@ -111,6 +117,9 @@ async fn serve(shared: &Shared, link: &Link) -> End {
     let mut in_flight: FuturesUnordered<BoxFuture<'static, Answer>> = FuturesUnordered::new();
     let dead = heartbeat::watch(link.connection.clone(), &shared.config, link.heard.clone());
     let mut dead = pin!(dead);
+    let mut deaf = pin!(probe::watch(shared, link.connection.clone()));
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         while in_flight.len() < COMMANDS_IN_FLIGHT {
             let commands = shared.next_commands(&link.connection);
@@ -134,6 +143,8 @@ async fn serve(shared: &Shared, link: &Link) -> End {
                 }
             }
             loss = &mut dead => return End::Lost(loss),
+            loss = &mut deaf => return End::Lost(loss),
+            _ = ticks.tick() => shared.reception.tick(),
             () = link.ended.notified() => return End::Lost(Loss::Broken(None)),
             () = shared.closing() => return End::Closed,
         }
@@ -150,23 +161,33 @@ impl Shared {
         match push.kind {
             PushKind::Message => {
                 if let Some(Value::BulkString(message)) = fields.next() {
-                    self.reception.message(link, &Bytes::from(message));
+                    let own = channel == self.channels.own.as_bytes();
+                    let probe = self.reception.message(link, own, &Bytes::from(message));
+                    if let Some(number) = probe {
+                        self.probe.returned(number);
+                    }
                 }
             }
             PushKind::Subscribe => {
                 let Some(topic) = self.channels.topic(&channel) else {
+                    if channel == self.channels.nodes.as_bytes() {
+                        self.reception.nodes_subscribed(link);
+                    }
                     return;
                 };
-                match self.table.lock().subscribed(link, topic) {
-                    Acknowledged::Anew => self.reception.forget(topic),
-                    Acknowledged::Again | Acknowledged::Unexpected => {}
+                let acknowledged = self.table.lock().subscribed(link, topic);
+                match acknowledged {
+                    Acknowledged::Anew => self.reception.subscribed(topic, true),
+                    Acknowledged::Again => self.reception.subscribed(topic, false),
+                    Acknowledged::Unexpected => {}
                 }
             }
             PushKind::Unsubscribe => {
                 let Some(topic) = self.channels.topic(&channel) else {
                     return;
                 };
-                if self.table.lock().unsubscribed(link, topic) {
+                let expected = self.table.lock().unsubscribed(link, topic);
+                if expected {
                     self.reception.forget(topic);
                 }
             }
@@ -179,6 +200,7 @@ impl Shared {
         let batch = self.table.lock().take_batch(self.config.subscribe_batch);
         let mut commands = Vec::new();
         if !batch.subscribe.is_empty() {
+            self.reception.subscribing(&batch.subscribe);
             let channels: Vec<String> = batch
                 .subscribe
                 .iter()
@@ -215,6 +237,9 @@ impl Shared {
             (Command::Subscribe(topics), ErrorKind::Server(_) | ErrorKind::Extension) => {
                 tracing::error!(%cause, topics = topics.len(), "redis refused subscriptions");
                 self.table.lock().refused(&topics);
+                for topic in &topics {
+                    self.reception.forget(topic.as_str());
+                }
                 Ok(())
             }
             (Command::Subscribe(_) | Command::Unsubscribe, _) => Err(Loss::Broken(Some(cause))),

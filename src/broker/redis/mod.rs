@@ -1,11 +1,13 @@
 //! The broker over Redis pub/sub: one channel a topic, one link that listens, one that publishes.
 //!
-//! Redis keeps nothing and promises nothing; what gets lost on the way is noticed by sequence, never hidden.
+//! Redis keeps nothing and promises nothing; what gets lost on the way is asked for again, or told, never hidden.
 
 mod dial;
 mod heartbeat;
 mod link;
+mod probe;
 mod publisher;
+mod queue;
 mod reception;
 mod subscription;
 mod subscriptions;
@@ -24,10 +26,13 @@ use tokio::time::timeout;
 pub use dial::ConnectError;
 
 use self::dial::Dialer;
-use self::publisher::{Publisher, Queue};
+use self::probe::Probe;
+use self::publisher::Publisher;
+use self::queue::Queue;
 use self::reception::Reception;
 use self::subscription::Outcome;
 use self::subscriptions::{Table, Want};
+use super::repair::To;
 use super::{Broker, BrokerError, Config, Inbox, Letter, Metrics, NODES, Subscribed};
 use crate::protocol::Topic;
 
@@ -45,6 +50,7 @@ struct Shared {
     connected: AtomicBool,
     closed: watch::Sender<bool>,
     reception: Reception,
+    probe: Probe,
     metrics: Metrics,
 }
 
@@ -60,11 +66,11 @@ impl Shared {
 /// A broker over Redis pub/sub.
 ///
 /// `!nodes` ([`NODES`]) is the channel `<prefix>!nodes` and always subscribed; every other topic is
-/// `<prefix>t:<topic>`.
+/// `<prefix>t:<topic>`. What is for one node only goes to `<prefix>!node:<its incarnation in hex>`.
 ///
 /// # Ordering
-/// What one node publishes on one topic arrives in order, each at most once: what is sent again after a
-/// reconnect is dropped by its sequence. A hole is told as [`Notice::Hole`](super::Notice::Hole).
+/// What one living node publishes on one topic arrives in order and exactly once: what Redis loses is asked for
+/// again, see [`repair`](super::repair). What is given up is told as [`Notice::Hole`](super::Notice::Hole).
 pub struct RedisBroker {
     shared: Arc<Shared>,
     queue: Queue,
@@ -86,14 +92,16 @@ impl RedisBroker {
     ) -> Result<(Arc<Self>, impl Future<Output = ()> + Send + 'static), ConnectError> {
         let dialer = Dialer::new(config)?;
         let incarnation = incarnation()?;
+        let (reception, questions) = Reception::new(incarnation, inbox, metrics.clone());
         let shared = Arc::new(Shared {
             config: config.clone(),
-            channels: Channels::new(&config.prefix),
+            channels: Channels::new(&config.prefix, incarnation),
             table: Mutex::new(Table::new()),
             changed: Notify::new(),
             connected: AtomicBool::new(false),
             closed: watch::Sender::new(false),
-            reception: Reception::new(incarnation, inbox, metrics.clone()),
+            reception,
+            probe: Probe::default(),
             metrics: metrics.clone(),
             dialer,
         });
@@ -106,7 +114,7 @@ impl RedisBroker {
             .await
             .map_err(|_| shared.dialer.too_late())??;
         let (queue, letters) = Queue::new(config, metrics);
-        let publisher = Publisher::new(Arc::clone(&shared), letters, incarnation);
+        let publisher = Publisher::new(Arc::clone(&shared), letters, questions, incarnation);
         let run = future::join(
             link::run(Arc::clone(&shared), link),
             publisher.run(connection),
@@ -193,13 +201,20 @@ impl Broker for RedisBroker {
 #[derive(Debug)]
 struct Channels {
     nodes: String,
+    /// What starts the name of one node's channel.
+    node: String,
+    /// This node's channel.
+    own: String,
     topics: String,
 }
 
 impl Channels {
-    fn new(prefix: &str) -> Self {
+    fn new(prefix: &str, incarnation: u64) -> Self {
+        let node = format!("{prefix}!node:");
         Self {
             nodes: format!("{prefix}{NODES}"),
+            own: format!("{node}{incarnation:016x}"),
+            node,
             topics: format!("{prefix}t:"),
         }
     }
@@ -211,7 +226,14 @@ impl Channels {
         }
     }
 
-    /// Returns the user topic of a channel; none for the node channel.
+    fn to(&self, to: To) -> String {
+        match to {
+            To::Nodes => self.nodes.clone(),
+            To::Node(incarnation) => format!("{}{incarnation:016x}", self.node),
+        }
+    }
+
+    /// Returns the user topic of a channel; none for the node channels.
     fn topic<'a>(&self, channel: &'a [u8]) -> Option<&'a str> {
         std::str::from_utf8(channel)
             .ok()?
@@ -232,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_user_topic_cannot_take_the_node_channel() {
-        let channels = Channels::new("fanfare:");
+        let channels = Channels::new("fanfare:", 0xAB);
         let check = |topic: &str, channel: &str, back: Option<&str>| {
             assert_eq!(channels.of(&topic.try_into().unwrap()), channel);
             assert_eq!(channels.topic(channel.as_bytes()), back);
@@ -240,5 +262,8 @@ mod tests {
         check("room:a", "fanfare:t:room:a", Some("room:a"));
         check("t:!nodes", "fanfare:t:t:!nodes", Some("t:!nodes"));
         check(NODES, "fanfare:!nodes", None);
+        assert_eq!(channels.own, "fanfare:!node:00000000000000ab");
+        assert_eq!(channels.own, channels.to(To::Node(0xAB)));
+        assert_eq!(channels.topic(channels.own.as_bytes()), None);
     }
 }

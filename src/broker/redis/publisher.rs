@@ -1,141 +1,60 @@
-//! The link that publishes: a bounded queue, drained in pipelines.
+//! The link that publishes: letters in pipelines, and what this broker says to the others.
 //!
-//! Who queues never waits. What was not answered when a link broke is sent again, in the same order, so
+//! It never reorders letters. What was not answered when a link broke is sent again, in the same order, so
 //! that receivers see it at least once and drop what they have.
 
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use bytes::{Bytes, BytesMut};
 use futures_util::future::{BoxFuture, poll_immediate};
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt, StreamExt};
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisError};
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, sleep, timeout};
 
 use super::Shared;
 use super::heartbeat::{self, Heard, Loss};
 use super::link::RECONNECT_FIRST;
+use super::queue::{Letters, Outgoing};
+use super::reception::Question;
 use crate::backoff::Backoff;
 use crate::broker::envelope::Envelope;
-use crate::broker::sequence::{Numbering, Place};
-use crate::broker::{BrokerError, Config, Letter, Metrics};
-use crate::clock::{self, UnixMicros};
-use crate::protocol::Topic;
+use crate::broker::repair::{Message, Published, To};
+use crate::broker::sequence::Place;
+use crate::clock;
 
 /// Letters in one pipeline, which is one flush.
 const PIPELINE_LETTERS: usize = 512;
 /// Pipelines that wait for their answers; what comes meanwhile gathers into the next one.
 const PIPELINES_IN_FLIGHT: usize = 8;
-/// What a letter takes in the queue besides its bytes.
-const LETTER_OVERHEAD_BYTES: usize = 128;
-
-/// A letter on its way out.
-pub(super) struct Outgoing {
-    topic: Topic,
-    letter: Letter,
-    accepted_at: UnixMicros,
-    queued: Instant,
-    bytes: usize,
-}
-
-/// Where callers put letters.
-pub(super) struct Queue {
-    sender: mpsc::Sender<Outgoing>,
-    room: Arc<Room>,
-    metrics: Metrics,
-}
-
-/// The receiving end of the queue.
-pub(super) struct Letters {
-    receiver: mpsc::Receiver<Outgoing>,
-    room: Arc<Room>,
-}
-
-/// How much may be under way, from a caller's push to Redis' answer.
-struct Room {
-    letters: AtomicUsize,
-    bytes: AtomicUsize,
-    letters_max: usize,
-    bytes_max: usize,
-}
-
-impl Room {
-    fn take(&self, bytes: usize) -> bool {
-        let letters = self.letters.fetch_add(1, Ordering::Relaxed);
-        let held = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let fits = letters < self.letters_max && held.saturating_add(bytes) <= self.bytes_max;
-        if !fits {
-            self.give_back(1, bytes);
-        }
-        fits
-    }
-
-    fn give_back(&self, letters: usize, bytes: usize) {
-        self.letters.fetch_sub(letters, Ordering::Relaxed);
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
-
-impl Queue {
-    pub(super) fn new(config: &Config, metrics: Metrics) -> (Self, Letters) {
-        let (sender, receiver) = mpsc::channel(config.publish_queue.max(1));
-        let room = Arc::new(Room {
-            letters: AtomicUsize::new(0),
-            bytes: AtomicUsize::new(0),
-            letters_max: config.publish_queue,
-            bytes_max: config.publish_queue_bytes,
-        });
-        let letters = Letters {
-            receiver,
-            room: Arc::clone(&room),
-        };
-        (
-            Self {
-                sender,
-                room,
-                metrics,
-            },
-            letters,
-        )
-    }
-
-    /// Queues a letter; never waits.
-    pub(super) fn push(&self, topic: &Topic, letter: Letter) -> Result<(), BrokerError> {
-        let bytes = topic.as_str().len() + letter.len() + LETTER_OVERHEAD_BYTES;
-        if !self.room.take(bytes) {
-            self.metrics.refused.inc();
-            return Err(BrokerError::Full);
-        }
-        let outgoing = Outgoing {
-            topic: topic.clone(),
-            letter,
-            accepted_at: clock::unix_us(),
-            queued: clock::now(),
-            bytes,
-        };
-        self.sender.try_send(outgoing).map_err(|refused| {
-            self.room.give_back(1, bytes);
-            match refused {
-                mpsc::error::TrySendError::Full(_) => {
-                    self.metrics.refused.inc();
-                    BrokerError::Full
-                }
-                mpsc::error::TrySendError::Closed(_) => BrokerError::Closed,
-            }
-        })
-    }
-}
+/// Letters are written side by side in pieces of this size.
+const ROOM_BYTES: usize = 64 * 1024;
+/// How often it is looked whether something is to be announced.
+const TICK: Duration = Duration::from_millis(50);
 
 /// Letters that are sent together, kept until Redis has answered.
 struct Batch {
     pipeline: Arc<Pipeline>,
     queued: Vec<Instant>,
     bytes: usize,
+    /// The sequence of its last letter.
+    through: u64,
+}
+
+/// What a pipeline carried.
+#[derive(Debug, Clone, Copy)]
+enum Carried {
+    /// The oldest batch of letters.
+    Letters,
+    /// Messages, which are not sent again on the next link.
+    Messages,
+    /// A probe of this number.
+    Probe(u64),
 }
 
 /// Why serving a link ended.
@@ -144,26 +63,40 @@ enum End {
     Lost(Loss),
 }
 
-type InFlight = FuturesOrdered<BoxFuture<'static, Result<(), RedisError>>>;
+type InFlight = FuturesOrdered<BoxFuture<'static, (Carried, Result<(), RedisError>)>>;
 
 /// Numbers letters and publishes them.
 pub(super) struct Publisher {
     shared: Arc<Shared>,
     letters: Letters,
+    /// What other nodes ask for.
+    questions: mpsc::Receiver<Question>,
     incarnation: u64,
-    numbering: Numbering,
-    /// Sent and not answered, oldest first. A ring for retransmission would take from its front.
+    published: Published,
+    /// Where the next letters are written, side by side: the ring keeps them.
+    room: BytesMut,
+    /// Sent and not answered, oldest first.
     unanswered: VecDeque<Batch>,
+    probes: u64,
 }
 
 impl Publisher {
-    pub(super) fn new(shared: Arc<Shared>, letters: Letters, incarnation: u64) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        letters: Letters,
+        questions: mpsc::Receiver<Question>,
+        incarnation: u64,
+    ) -> Self {
+        let config = &shared.config;
         Self {
+            published: Published::new(config.ring_letters, config.ring_bytes),
             shared,
             letters,
+            questions,
             incarnation,
-            numbering: Numbering::new(),
+            room: BytesMut::new(),
             unanswered: VecDeque::new(),
+            probes: 0,
         }
     }
 
@@ -201,36 +134,121 @@ impl Publisher {
         let mut dead = pin!(dead);
         let mut in_flight = InFlight::new();
         for batch in &self.unanswered {
-            send(&mut in_flight, &connection, &batch.pipeline).await;
+            send(
+                &mut in_flight,
+                &connection,
+                &batch.pipeline,
+                Carried::Letters,
+            )
+            .await;
         }
         let mut gathered = Vec::with_capacity(PIPELINE_LETTERS);
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut closing, mut drained) = (false, false);
         while !(drained && in_flight.is_empty()) {
-            tokio::select! {
-                Some(answer) = in_flight.next(), if !in_flight.is_empty() => match answer {
-                    Ok(()) => {
-                        heard.note();
-                        backoff.reset();
-                        self.answered();
+            let room = in_flight.len() < PIPELINES_IN_FLIGHT && !drained;
+            let next = tokio::select! {
+                Some((carried, answer)) = in_flight.next(), if !in_flight.is_empty() => {
+                    if let Err(cause) = answer {
+                        return End::Lost(Loss::Broken(Some(cause)));
                     }
-                    Err(cause) => return End::Lost(Loss::Broken(Some(cause))),
-                },
-                count = self.letters.receiver.recv_many(&mut gathered, PIPELINE_LETTERS),
-                    if in_flight.len() < PIPELINES_IN_FLIGHT && !drained =>
-                {
-                    drained = count == 0;
-                    if let Some(pipeline) = self.batch(&mut gathered) {
-                        send(&mut in_flight, &connection, &pipeline).await;
-                    }
+                    heard.note();
+                    backoff.reset();
+                    self.answered(carried);
+                    None
                 }
+                count = self.letters.receiver.recv_many(&mut gathered, PIPELINE_LETTERS), if room => {
+                    drained = count == 0;
+                    self.batch(&mut gathered).map(|pipeline| (pipeline, Carried::Letters))
+                }
+                Some((origin, question)) = self.questions.recv(), if room => self.answer(origin, question),
+                () = shared.reception.asking.notified(), if room => self.ask(),
+                () = shared.probe.wanted.notified(), if room => Some(self.probe()),
+                _ = ticks.tick(), if room => self.announce(),
                 loss = &mut dead => return End::Lost(loss),
+                () = shared.probe.redo.notified() => return End::Lost(Loss::Deaf),
                 () = shared.closing(), if !closing => {
                     closing = true;
                     self.letters.receiver.close();
+                    None
                 }
+            };
+            if let Some((pipeline, carried)) = next {
+                send(&mut in_flight, &connection, &pipeline, carried).await;
             }
         }
+        self.leave(connection).await;
         End::Drained
+    }
+
+    /// Answers another node's question.
+    fn answer(&mut self, origin: u64, question: Message) -> Option<(Arc<Pipeline>, Carried)> {
+        let (letters, answer) = match question {
+            Message::Inquiry { round, topics } => {
+                let now = clock::now();
+                (Vec::new(), self.published.standing(round, topics, now))
+            }
+            Message::Request(missing) => self.published.again(missing),
+            Message::Announcement { .. }
+            | Message::Standing { .. }
+            | Message::Outcome(_)
+            | Message::Probe(_)
+            | Message::Leaving => return None,
+        };
+        let mut pipeline = redis::pipe();
+        let channel = self.shared.channels.to(To::Node(origin));
+        for letter in letters {
+            add(&mut pipeline, &channel, &letter);
+        }
+        self.say(&mut pipeline, To::Node(origin), &answer);
+        Some((Arc::new(pipeline), Carried::Messages))
+    }
+
+    /// Asks other nodes what is to be asked now.
+    fn ask(&mut self) -> Option<(Arc<Pipeline>, Carried)> {
+        let mut pipeline = redis::pipe();
+        for (to, message) in self.shared.reception.requests() {
+            self.say(&mut pipeline, to, &message);
+        }
+        (!pipeline.is_empty()).then(|| (Arc::new(pipeline), Carried::Messages))
+    }
+
+    fn probe(&mut self) -> (Arc<Pipeline>, Carried) {
+        self.probes += 1;
+        let mut pipeline = redis::pipe();
+        let to = To::Node(self.incarnation);
+        self.say(&mut pipeline, to, &Message::Probe(self.probes));
+        (Arc::new(pipeline), Carried::Probe(self.probes))
+    }
+
+    fn announce(&mut self) -> Option<(Arc<Pipeline>, Carried)> {
+        let message = self.published.announcement(clock::now())?;
+        let mut pipeline = redis::pipe();
+        self.say(&mut pipeline, To::Nodes, &message);
+        Some((Arc::new(pipeline), Carried::Messages))
+    }
+
+    /// Says the last word: where this node stands, and that nobody need wait for it.
+    async fn leave(&mut self, mut connection: MultiplexedConnection) {
+        let mut pipeline = redis::pipe();
+        let last = self.published.last_announcement();
+        self.say(&mut pipeline, To::Nodes, &last);
+        self.say(&mut pipeline, To::Nodes, &Message::Leaving);
+        let said = pipeline.exec_async(&mut connection);
+        if timeout(self.shared.config.ping_timeout, said)
+            .await
+            .is_err()
+        {
+            tracing::debug!("the other nodes are not told that this one leaves");
+        }
+    }
+
+    fn say(&self, pipeline: &mut Pipeline, to: To, message: &Message) {
+        match message.encode(self.incarnation) {
+            Ok(encoded) => add(pipeline, &self.shared.channels.to(to), &encoded),
+            Err(cause) => tracing::error!(%cause, "a message cannot be published"),
+        }
     }
 
     /// Gives letters their places and keeps them as one batch.
@@ -240,7 +258,7 @@ impl Publisher {
         }
         let mut pipeline = redis::pipe();
         let mut queued = Vec::with_capacity(gathered.len());
-        let mut bytes = 0;
+        let (mut bytes, now) = (0, clock::now());
         for outgoing in gathered.drain(..) {
             let Outgoing {
                 topic,
@@ -249,29 +267,42 @@ impl Publisher {
                 ..
             } = outgoing;
             let channel = self.shared.channels.of(&topic);
-            let Place { sequence, previous } = self.numbering.next(&topic);
-            let incarnation = self.incarnation;
-            let envelope = Envelope {
-                incarnation,
+            let place = self.published.number(&topic, now);
+            let Place {
                 sequence,
                 previous,
+                nth,
+            } = place;
+            let envelope = Envelope {
+                incarnation: self.incarnation,
+                sequence,
+                previous,
+                nth,
                 accepted_at,
                 topic,
                 letter,
             };
             bytes += outgoing.bytes;
             queued.push(outgoing.queued);
-            match envelope.encode() {
-                Ok(encoded) => {
-                    pipeline
-                        .cmd("PUBLISH")
-                        .arg(channel)
-                        .arg(&encoded[..])
-                        .ignore();
-                }
-                // Its place stays empty, and receivers are told of a hole.
-                Err(cause) => tracing::error!(%cause, "a letter cannot be published"),
+            let mut room = std::mem::take(&mut self.room);
+            if room.capacity() < envelope.size() {
+                room.reserve(ROOM_BYTES.max(envelope.size()));
             }
+            let encoded = match envelope.encode_in(room) {
+                Ok((encoded, room)) => {
+                    self.room = room;
+                    encoded
+                }
+                Err(cause) => {
+                    // Its place stays empty, and receivers are told that it is lost.
+                    tracing::error!(%cause, "a letter cannot be published");
+                    Bytes::new()
+                }
+            };
+            if !encoded.is_empty() {
+                add(&mut pipeline, &channel, &encoded);
+            }
+            self.published.keep(place, encoded);
         }
         if pipeline.is_empty() {
             // The batch still has its answer to come.
@@ -282,18 +313,25 @@ impl Publisher {
             pipeline: Arc::clone(&pipeline),
             queued,
             bytes,
+            through: self.published.last(),
         });
         Some(pipeline)
     }
 
-    /// Notes that Redis has published the oldest batch.
-    fn answered(&mut self) {
+    /// Notes that Redis has published what a pipeline carried.
+    fn answered(&mut self, carried: Carried) {
+        match carried {
+            Carried::Letters => {}
+            Carried::Messages => return,
+            Carried::Probe(number) => return self.shared.probe.answered(number),
+        }
         let Some(batch) = self.unanswered.pop_front() else {
             debug_assert!(false, "an answer without a batch");
             return;
         };
         self.letters.room.give_back(batch.queued.len(), batch.bytes);
         let now = clock::now();
+        self.published.answered(batch.through, now);
         for queued in batch.queued {
             let took = now.duration_since(queued);
             self.shared
@@ -316,13 +354,18 @@ impl Publisher {
     }
 }
 
+fn add(pipeline: &mut Pipeline, channel: &str, message: &[u8]) {
+    pipeline.cmd("PUBLISH").arg(channel).arg(message).ignore();
+}
+
 async fn send(
     in_flight: &mut InFlight,
     connection: &MultiplexedConnection,
     pipeline: &Arc<Pipeline>,
+    carried: Carried,
 ) {
     let (mut connection, pipeline) = (connection.clone(), Arc::clone(pipeline));
-    let mut answer = async move { pipeline.exec_async(&mut connection).await }.boxed();
+    let mut answer = async move { (carried, pipeline.exec_async(&mut connection).await) }.boxed();
     // The first poll puts it on the wire, in this order.
     match poll_immediate(&mut answer).await {
         Some(early) => in_flight.push_back(std::future::ready(early).boxed()),

@@ -1,20 +1,31 @@
-//! What arrives from Redis: read, put in its place and handed to the inbox, in order.
+//! What arrives from Redis: read, put in order and handed to the inbox.
 //!
 //! It never waits: it runs where the link is read.
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc};
 
 use crate::broker::envelope::Envelope;
-use crate::broker::sequence::{Arrival, Place, Positions};
-use crate::broker::{Delivery, Inbox, Metrics, Notice};
+use crate::broker::repair::{Message, Reliability, To, Told};
+use crate::broker::{Inbox, Metrics, NODES, Notice, nodes_topic};
 use crate::clock;
+use crate::protocol::Topic;
+
+/// Questions of other nodes that wait for the publisher. Then: they are dropped, and asked again.
+const QUESTIONS: usize = 256;
+
+/// A question of another node to this one's publishing side.
+pub(super) type Question = (u64, Message);
 
 /// The inbox with what is known of the other nodes' publishes.
 pub(super) struct Reception {
     incarnation: u64,
     inbox: Inbox,
     metrics: Metrics,
+    questions: mpsc::Sender<Question>,
+    /// Wakes the publisher when there is something to ask.
+    pub(super) asking: Notify,
     state: Mutex<State>,
 }
 
@@ -22,33 +33,77 @@ pub(super) struct Reception {
 struct State {
     /// The link that is listened to; what an older one still brings is too late.
     link: u64,
-    positions: Positions,
+    reliability: Reliability,
+    nodes_known: bool,
 }
 
 impl Reception {
-    pub(super) fn new(incarnation: u64, inbox: Inbox, metrics: Metrics) -> Self {
+    pub(super) fn new(
+        incarnation: u64,
+        inbox: Inbox,
+        metrics: Metrics,
+    ) -> (Self, mpsc::Receiver<Question>) {
         let state = State {
             link: 0,
-            positions: Positions::new(),
+            reliability: Reliability::new(clock::now()),
+            nodes_known: false,
         };
-        Self {
+        let (questions, receiver) = mpsc::channel(QUESTIONS);
+        let reception = Self {
             incarnation,
             inbox,
             metrics,
+            questions,
+            asking: Notify::new(),
             state: Mutex::new(state),
-        }
+        };
+        (reception, receiver)
     }
 
-    /// Starts to listen to a new link and returns its number.
+    /// Starts to listen to a new link, on which the node topic is subscribed first, and returns its number.
     pub(super) fn listen(&self) -> u64 {
         let mut state = self.state.lock();
         state.link += 1;
-        state.link
+        let (link, now) = (state.link, clock::now());
+        state.reliability.link_opened(link, now);
+        state.reliability.subscribing(&nodes_topic(), now);
+        link
+    }
+
+    /// Notes that the node topic is subscribed on a link.
+    pub(super) fn nodes_subscribed(&self, link: u64) {
+        let mut state = self.state.lock();
+        if state.link == link {
+            let anew = !std::mem::replace(&mut state.nodes_known, true);
+            state.reliability.subscribed(NODES, anew);
+            self.asking.notify_one();
+        }
+    }
+
+    /// Notes that subscriptions are about to be sent.
+    pub(super) fn subscribing(&self, topics: &[Topic]) {
+        let mut state = self.state.lock();
+        let now = clock::now();
+        for topic in topics {
+            state.reliability.subscribing(topic, now);
+        }
+    }
+
+    /// Notes that a topic is subscribed; `anew`: what came on earlier links does not count.
+    pub(super) fn subscribed(&self, topic: &str, anew: bool) {
+        self.state.lock().reliability.subscribed(topic, anew);
+        self.asking.notify_one();
+    }
+
+    /// Forgets what arrived on a topic: from here on it starts anew.
+    pub(super) fn forget(&self, topic: &str) {
+        self.state.lock().reliability.forget(topic);
     }
 
     /// Tells the inbox that the link is up and every topic subscribed.
     pub(super) fn connected(&self) {
-        let _told_in_order = self.state.lock();
+        let mut state = self.state.lock();
+        state.reliability.restored();
         (self.inbox)(Notice::Connected);
     }
 
@@ -56,60 +111,96 @@ impl Reception {
     pub(super) fn disconnected(&self) {
         let mut state = self.state.lock();
         state.link += 1;
+        state.reliability.link_lost();
         (self.inbox)(Notice::Disconnected);
     }
 
-    /// Forgets what arrived on a topic: from here on it starts anew.
-    pub(super) fn forget(&self, topic: &str) {
-        self.state.lock().positions.forget(topic);
+    /// Lets time pass.
+    pub(super) fn tick(&self) {
+        let mut state = self.state.lock();
+        state
+            .reliability
+            .tick(clock::now(), &mut |told| self.tell(told));
+        // There may be something to ask again.
+        self.asking.notify_one();
     }
 
-    /// Takes a message of a link.
-    pub(super) fn message(&self, link: u64, bytes: &Bytes) {
+    /// Returns what is to be asked of other nodes now.
+    pub(super) fn requests(&self) -> Vec<(To, Message)> {
+        self.state.lock().reliability.requests(clock::now())
+    }
+
+    /// Takes a message of a link; `own`: it came on the channel of this node alone.
+    ///
+    /// Returns the number of a probe that came back.
+    pub(super) fn message(&self, link: u64, own: bool, bytes: &Bytes) -> Option<u64> {
         if Envelope::incarnation(bytes) == Some(self.incarnation) {
-            return;
+            return match Message::decode(bytes) {
+                Ok((_, Message::Probe(number))) if own => Some(number),
+                _ => None,
+            };
         }
-        let envelope = match Envelope::decode(bytes) {
-            Ok(envelope) => envelope,
-            Err(cause) => {
-                self.metrics.malformed.inc();
-                tracing::debug!(%cause, "a publish of another node cannot be read");
-                return;
-            }
+        let read = if Message::is(bytes) {
+            Message::decode(bytes).map(|(origin, message)| self.said(link, origin, message))
+        } else {
+            Envelope::decode(bytes).map(|envelope| self.letter(link, own, envelope))
         };
-        let Envelope {
-            incarnation,
-            sequence,
-            previous,
-            accepted_at,
-            topic,
-            letter,
-        } = envelope;
+        if let Err(cause) = read {
+            self.metrics.malformed.inc();
+            tracing::debug!(%cause, "a publish of another node cannot be read");
+        }
+        None
+    }
+
+    fn letter(&self, link: u64, resent: bool, envelope: Envelope) {
         let mut state = self.state.lock();
         if state.link != link {
             return;
         }
-        match state
-            .positions
-            .arrived(&topic, incarnation, Place { sequence, previous })
-        {
-            Arrival::InOrder => {}
-            Arrival::Duplicate => {
-                self.metrics.duplicates.inc();
-                return;
-            }
-            Arrival::AfterHole { missed } => {
-                self.metrics.lost.inc_by(missed.unwrap_or(1));
-                let topic = topic.clone();
-                (self.inbox)(Notice::Hole { topic, missed });
-            }
+        let reliability = &mut state.reliability;
+        reliability.letter(envelope, resent, clock::now, &mut |told| self.tell(told));
+        if reliability.is_asking() {
+            self.asking.notify_one();
         }
-        self.metrics.lag_seconds.observe(seconds_since(accepted_at));
-        (self.inbox)(Notice::Delivery(Delivery {
-            topic,
-            letter,
-            accepted_at,
-        }));
+    }
+
+    fn said(&self, link: u64, origin: u64, message: Message) {
+        let question = match &message {
+            Message::Inquiry { .. } | Message::Request(_) => Some(message.clone()),
+            Message::Announcement { .. }
+            | Message::Standing { .. }
+            | Message::Outcome(_)
+            | Message::Probe(_)
+            | Message::Leaving => None,
+        };
+        let mut state = self.state.lock();
+        if state.link != link {
+            return;
+        }
+        let (reliability, now) = (&mut state.reliability, clock::now());
+        reliability.message(origin, message, now, &mut |told| self.tell(told));
+        if reliability.is_asking() {
+            self.asking.notify_one();
+        }
+        if let Some(question) = question {
+            // When there is no room it is asked again.
+            let _ = self.questions.try_send((origin, question));
+        }
+    }
+
+    fn tell(&self, told: Told) {
+        match &told {
+            Told::Letter { envelope, healed } => {
+                self.metrics.healed.inc_by(u64::from(*healed));
+                let lag = seconds_since(envelope.accepted_at);
+                self.metrics.lag_seconds.observe(lag);
+            }
+            Told::Lost { missed, .. } => self.metrics.lost.inc_by(missed.unwrap_or(1)),
+            Told::Duplicate => self.metrics.duplicates.inc(),
+        }
+        if let Some(notice) = told.notice() {
+            (self.inbox)(notice);
+        }
     }
 }
 
@@ -130,6 +221,7 @@ mod tests {
             incarnation,
             sequence,
             previous,
+            nth: sequence,
             accepted_at: 0,
             topic: "a".try_into().unwrap(),
             letter: Letter::Presence(Bytes::new()),
@@ -152,10 +244,12 @@ mod tests {
                 });
             })
         };
-        let reception = Reception::new(1, inbox, metrics.clone());
+        let (reception, _questions) = Reception::new(1, inbox, metrics.clone());
         assert_eq!(reception.listen(), 1);
+        reception.subscribing(&["a".try_into().unwrap()]);
+        reception.subscribed("a", true);
         for (link, bytes) in messages {
-            reception.message(*link, bytes);
+            assert_eq!(reception.message(*link, false, bytes), None);
         }
         let log = log.lock().clone();
         (log, metrics)
@@ -168,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_link_that_was_given_up_is_not_heard() {
-        assert_eq!(told(&[(0, sent(2, 1, 0)), (1, sent(2, 2, 1))]).0, "d");
+        assert_eq!(told(&[(0, sent(2, 1, 0)), (1, sent(2, 2, 0))]).0, "d");
     }
 
     #[test]
@@ -178,14 +272,24 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_is_told_before_the_delivery_that_shows_it() {
+    fn what_follows_a_hole_is_held_back() {
         let (log, metrics) = told(&[(1, sent(2, 1, 0)), (1, sent(2, 9, 8))]);
-        assert_eq!((log.as_str(), metrics.lost.get()), ("dhd", 1));
+        assert_eq!((log.as_str(), metrics.lost.get()), ("d", 0));
     }
 
     #[test]
     fn what_cannot_be_read_is_counted() {
         let (log, metrics) = told(&[(1, Bytes::from_static(b"hello"))]);
         assert_eq!((log.as_str(), metrics.malformed.get()), ("", 1));
+    }
+
+    #[test]
+    fn a_probe_comes_back_on_the_own_channel_only() {
+        let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
+        let (reception, _questions) = Reception::new(1, Arc::new(|_| {}), metrics);
+        let probe = |from| Message::Probe(7).encode(from).unwrap();
+        assert_eq!(reception.message(0, true, &probe(1)), Some(7));
+        assert_eq!(reception.message(0, false, &probe(1)), None);
+        assert_eq!(reception.message(0, true, &probe(2)), None);
     }
 }

@@ -149,6 +149,32 @@ pub(super) const BROKER: &[Key] = &[
     ),
     Key::new(
         "broker",
+        "ring_letters",
+        "65536",
+        Unit::Count,
+        "Published letters kept for nodes that miss them. Then: the oldest is dropped.",
+        |draft, text| {
+            put(
+                &mut draft.settings.broker.ring_letters,
+                count(text, 16, 100_000_000),
+            )
+        },
+    ),
+    Key::new(
+        "broker",
+        "ring_bytes",
+        "32MiB",
+        Unit::Bytes,
+        "Bytes of published letters kept for nodes that miss them. Then: the oldest is dropped.",
+        |draft, text| {
+            put(
+                &mut draft.settings.broker.ring_bytes,
+                bytes(text, 64 * KIB, 64 * GIB),
+            )
+        },
+    ),
+    Key::new(
+        "broker",
         "join_timeout",
         "5s",
         Unit::Duration,

@@ -1,0 +1,110 @@
+//! What holds in each weather of the simulated network.
+//!
+//! Every run follows from its seed.
+
+use proptest::prelude::*;
+
+use super::wire::Random;
+use super::{Weather, World};
+
+fn weather(seed: u64) -> Weather {
+    Weather {
+        seed,
+        lost: 0,
+        repeated: 0,
+        ring: 10_000,
+        breaks: 0,
+        churn: false,
+        run_ms: 3_000,
+    }
+}
+
+#[test]
+fn nothing_is_healed_or_lost_in_fair_weather() {
+    for seed in 1..4 {
+        let (delivered, healed, lost) = World::run(weather(seed));
+        assert!(delivered > 1_000);
+        assert_eq!((healed, lost), (0, 0));
+    }
+}
+
+#[test]
+fn what_is_lost_on_the_way_is_healed() {
+    for (seed, lost) in [(1, 10), (2, 10), (3, 50), (4, 100)] {
+        let (delivered, healed, given_up) = World::run(Weather {
+            lost,
+            repeated: 10,
+            ..weather(seed)
+        });
+        assert!(delivered > 1_000 && healed > 5, "{delivered} {healed}");
+        assert_eq!(given_up, 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn what_is_missed_while_a_link_is_down_is_healed() {
+    for seed in 1..5 {
+        let (_, healed, given_up) = World::run(Weather {
+            breaks: 3,
+            ..weather(seed)
+        });
+        assert!(healed > 5);
+        assert_eq!(given_up, 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn what_the_ring_has_dropped_is_told() {
+    let mut told = 0;
+    for seed in 1..5 {
+        let rough = Weather {
+            breaks: 5,
+            ring: 8,
+            ..weather(seed)
+        };
+        told += World::run(rough).2;
+    }
+    assert!(told > 0);
+}
+
+#[test]
+fn a_last_letter_is_healed_though_all_that_announce_it_are_lost() {
+    let mut world = World::start(weather(1));
+    let steps = |world: &mut World, ms| (0..ms).for_each(|_| world.step());
+    // An announcement must have arrived before, so that a missing one shows.
+    steps(&mut world, 1_500);
+    world.burst = vec![u64::MAX; 3];
+    world.publish(0, &"room:0".try_into().unwrap());
+    steps(&mut world, 3_000);
+    world.burst = vec![0; 3];
+    steps(&mut world, 2_500);
+    assert_eq!(world.settled(), (2, 2, 0));
+}
+
+fn check_seeds(seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+        World::run(Weather {
+            lost: [0, 10, 50, 200][usize::try_from(random.below(4)).unwrap()],
+            repeated: random.below(50),
+            ring: [4, 64, 10_000][usize::try_from(random.below(3)).unwrap()],
+            breaks: [0, 2, 10][usize::try_from(random.below(3)).unwrap()],
+            churn: random.below(2) == 0,
+            ..weather(seed)
+        });
+    }
+}
+
+#[test]
+#[ignore = "takes minutes: a thousand seeds of all weathers"]
+fn all_weathers_of_a_thousand_seeds() {
+    check_seeds(1_000..2_000);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn each_letter_arrives_once_and_in_order_or_is_told(seed in 1u64..u64::MAX / 2) {
+        check_seeds(seed..seed + 1);
+    }
+}
