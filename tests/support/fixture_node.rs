@@ -2,9 +2,12 @@
 //!
 //! It runs in the test's own process; its clients are as far away as any.
 
+#![allow(dead_code)]
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use fanfare::channel::Router;
 use fanfare::config::Settings;
 use fanfare::gateway::{Gateway, Started};
 use fanfare::transport::{Mount, Open};
@@ -14,8 +17,13 @@ use super::fixture_channels;
 /// How long a poll waits, and a post for a callback that a transcript holds up.
 pub const WINDOW: Duration = Duration::from_millis(300);
 
-/// Starts the node; it ends with what is returned.
+/// Starts the node with the fixture channels; it ends with what is returned.
 pub fn start() -> Started {
+    serve(fixture_channels::router(), WINDOW)
+}
+
+/// Starts a node with these channels and this window of its polls.
+pub fn serve(router: Router, window: Duration) -> Started {
     let mut settings = Settings {
         workers: 2,
         limits: fixture_channels::limits(),
@@ -25,10 +33,9 @@ pub fn start() -> Started {
     settings.admin_listen.set_port(0);
     settings.store.url = String::from("sqlite::memory:");
     settings.make_secret();
-    let router = Arc::new(fixture_channels::router());
     let limits = Arc::new(settings.limits.clone());
-    let mut mount = Mount::new("/socket", router, Arc::new(Open), limits);
-    mount.longpoll_window = WINDOW;
+    let mut mount = Mount::new("/socket", Arc::new(router), Arc::new(Open), limits);
+    mount.longpoll_window = window;
     let started = Gateway::new(settings).mount(mount).start();
     started.unwrap_or_else(|why| panic!("the node does not start: {why}"))
 }

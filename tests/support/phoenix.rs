@@ -189,6 +189,11 @@ impl Socket {
         }
     }
 
+    /// Drops what came and nobody asked for.
+    pub fn forget(&mut self) {
+        self.inbox.clear();
+    }
+
     /// Waits for the answer to a heartbeat, then hands over all that came before it.
     pub fn settle(&mut self) -> Vec<Message> {
         let (status, _) = self.call("phoenix", "heartbeat", &json!({}));
