@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help setup test faults lint fmt reference run demo clean
+.PHONY: help setup test faults fuzz lint fmt reference run demo clean
 
 help: ## says what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ test: setup ## sets up and runs every test
 
 faults: setup ## runs what is too heavy for every change: crowds, and every fault with many seeds, for hours; LEDGER_FAULT, LEDGER_SEEDS and LEDGER_SIZE choose
 	$(CARGO) test --locked --release --tests -- --ignored --nocapture
+
+fuzz: ## mutates inputs of every decoder for FUZZ_SECONDS (600) each; FUZZ_SEED repeats a run, crashing inputs go to target/fuzz
+	$(CARGO) test --locked --release --test fuzz -- --ignored --nocapture
 
 lint: ## checks the format and the lints
 	$(CARGO) fmt --all --check

@@ -7,4 +7,5 @@ mod support;
 
 mod crowd;
 mod faults;
+mod random;
 mod roster;

@@ -42,6 +42,8 @@ pub fn keys(ids: impl IntoIterator<Item = u32>) -> BTreeSet<String> {
 /// A player who watches the others.
 pub struct Watcher {
     socket: Socket,
+    /// Whether a leave of somebody it never saw join is passed over, as stock clients do.
+    forgiving: bool,
     refs: BTreeMap<String, BTreeSet<String>>,
     /// The size of its `presence_state`, as compact JSON.
     pub state_bytes: usize,
@@ -58,6 +60,7 @@ impl Watcher {
         let state = socket.event(ROOM, "presence_state");
         Self {
             socket,
+            forgiving: false,
             refs: listed(&state)
                 .into_iter()
                 .fold(BTreeMap::new(), |mut refs, (key, one)| {
@@ -68,6 +71,14 @@ impl Watcher {
             joined: Vec::new(),
             left: Vec::new(),
         }
+    }
+
+    /// Passes over leaves without a join: of those who were gone again before a diff was due.
+    ///
+    /// Only who was listed in between has seen them, and everybody is told that they left.
+    pub fn forgiving(mut self) -> Self {
+        self.forgiving = true;
+        self
     }
 
     /// Who is there.
@@ -92,6 +103,33 @@ impl Watcher {
             }
         }
         start.elapsed()
+    }
+
+    /// Waits until each of these, and nobody else, is there this often; how long it took.
+    ///
+    /// # Panics
+    /// At the limit, with both counts.
+    pub fn until_counted(&mut self, wanted: &BTreeMap<String, usize>, limit: Duration) -> Duration {
+        let start = Instant::now();
+        loop {
+            let counted = self
+                .refs
+                .iter()
+                .map(|(key, refs)| (key.clone(), refs.len()));
+            let counted: BTreeMap<String, usize> = counted.collect();
+            if counted == *wanted {
+                return start.elapsed();
+            }
+            match self.socket.next_until(start + limit) {
+                Some(message) => self.absorb(&message),
+                None => panic!("after {limit:?}: {counted:?} instead of {wanted:?}"),
+            }
+        }
+    }
+
+    /// The refs of each key.
+    pub fn refs(&self) -> &BTreeMap<String, BTreeSet<String>> {
+        &self.refs
     }
 
     /// Listens for a while.
@@ -138,6 +176,9 @@ impl Watcher {
                 .refs
                 .get_mut(&key)
                 .is_some_and(|refs| refs.remove(&one));
+            if self.forgiving && !known {
+                continue;
+            }
             assert!(known, "{key} left with a ref that never joined: {one}");
             self.refs.retain(|_, refs| !refs.is_empty());
             self.left.push((key, one));
