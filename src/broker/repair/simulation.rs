@@ -60,6 +60,8 @@ struct Weather {
     /// Of 1,000 messages on their way to a subscriber.
     lost: u64,
     repeated: u64,
+    /// Of 1,000 sendings, those that take up to 100 ms longer, and hold up what follows.
+    held_up: u64,
     ring: usize,
     /// Of 1,000 milliseconds, those in which a node's link breaks.
     breaks: u64,
@@ -118,7 +120,11 @@ impl World {
     }
 
     fn arrival(&mut self) -> u64 {
-        self.now + 1 + self.random.below(3)
+        let held_up = match self.random.one_in(self.weather.held_up) {
+            true => self.random.below(100),
+            false => 0,
+        };
+        self.now + 1 + self.random.below(3) + held_up
     }
 
     fn publish(&mut self, n: usize, topic: &Topic) {
@@ -392,7 +398,9 @@ impl World {
             self.publish(n, &topic);
         }
         if self.random.one_in(self.weather.breaks) && self.nodes[n].down_until.is_none() {
-            let for_ms = 50 + self.random.below(1_000);
+            // Now and then longer than a publish is announced for.
+            let longest = if self.random.one_in(250) { 5_000 } else { 500 };
+            let for_ms = 50 + self.random.below(longest);
             self.break_link(n, for_ms);
         }
         if self.weather.churn && self.random.one_in(20) && self.nodes[n].down_until.is_none() {
@@ -419,6 +427,9 @@ impl World {
     /// Runs, rests until everything must have come, and checks that nothing is due without a word.
     fn run(weather: Weather) -> (u64, u64, u64) {
         let mut world = Self::start(weather);
+        // What is published during a subscription may be sent again, which is no fault.
+        let quiet = if world.weather.churn { 0 } else { 100 };
+        (0..quiet).for_each(|_| world.step());
         for _ in 0..world.weather.run_ms {
             world.disturb();
             world.step();

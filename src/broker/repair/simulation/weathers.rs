@@ -12,6 +12,7 @@ fn weather(seed: u64) -> Weather {
         seed,
         lost: 0,
         repeated: 0,
+        held_up: 0,
         ring: 10_000,
         breaks: 0,
         churn: false,
@@ -21,7 +22,7 @@ fn weather(seed: u64) -> Weather {
 
 #[test]
 fn nothing_is_healed_or_lost_in_fair_weather() {
-    for seed in 1..4 {
+    for seed in 1..20 {
         let (delivered, healed, lost) = World::run(weather(seed));
         assert!(delivered > 1_000);
         assert_eq!((healed, lost), (0, 0));
@@ -87,6 +88,7 @@ fn check_seeds(seeds: std::ops::Range<u64>) {
         World::run(Weather {
             lost: [0, 10, 50, 200][usize::try_from(random.below(4)).unwrap()],
             repeated: random.below(50),
+            held_up: [0, 50][usize::try_from(random.below(2)).unwrap()],
             ring: [4, 64, 10_000][usize::try_from(random.below(3)).unwrap()],
             breaks: [0, 2, 10][usize::try_from(random.below(3)).unwrap()],
             churn: random.below(2) == 0,
