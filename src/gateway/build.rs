@@ -91,7 +91,6 @@ pub(super) async fn start(blueprint: Blueprint) -> Result<Running, Failure> {
         pubsub: hub,
         presence,
         writer: Arc::new(writer),
-        ports: Arc::new(shared.clone()),
         served: served(&blueprint, &limits, &shared, &registry)?,
         admission: Arc::new(Admission::new(&limits, proxies)),
         calls,

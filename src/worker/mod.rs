@@ -33,7 +33,6 @@ pub use admission::{Admission, Refused};
 pub use metrics::Metrics;
 
 use crate::broker::Letter;
-use crate::channel::Ports;
 use crate::clock::{self, UnixMicros};
 use crate::presence::{Owner, Presence};
 use crate::protocol::{CloseReason, Fastlane};
@@ -71,8 +70,6 @@ pub struct Node {
     pub presence: Arc<Presence>,
     /// The writer pool.
     pub writer: Arc<store::Writer>,
-    /// What channels may ask.
-    pub ports: Arc<dyn Ports>,
     /// The mounts, in order; the first whose path matches serves.
     pub served: Vec<Arc<Served>>,
     /// The door.
