@@ -37,7 +37,7 @@ export function closeCode(event, error) {
 // `urls`: mounts, such as ws://127.0.0.1:4000/socket; the one at `first` is tried first, the next ones when it fails.
 // `params`: connect parameters, or a function that makes them for each attempt.
 // `reconnect`: a delay for each attempt, such as `stockDelay`; null stays away.
-// `on`: functions by name: open({ms, again}), close({code, wasOpen}), back({ms, code}).
+// `on`: functions by name: open({ms, again}), close({code, wasOpen, wanted}), join({status, response, ms}), back({ms, code}).
 export class Socket {
   constructor({
     urls, first = 0, params = {}, transport, reconnect = null, on = {},
@@ -236,6 +236,7 @@ export class Channel {
       });
     }
     const { status, response, ms } = await answer;
+    this.socket.tell('join', { status, response, ms });
     if (status !== 'ok' && this.joinRef === ref) this.joinAgainLater(status);
     return { status, response, ms };
   }
