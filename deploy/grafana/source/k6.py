@@ -17,6 +17,11 @@ def run_rate(metric):
     return f"sum(rate({run(metric)}[$__rate_interval]))"
 
 
+def run_total(metric):
+    """A counter of the run; 0 when k6, which has sent something, has never touched it."""
+    return f"(sum({run(metric)}) or sum({run('k6_broadcasts_sent_total')}) * 0)"
+
+
 def run_quantiles(metric):
     """The quantiles that k6 writes with K6_PROMETHEUS_RW_TREND_STATS='p(50),p(95),p(99),max'; in seconds."""
     return [(f"max({run(f'{metric}_{mark}')})", mark) for mark in ("p50", "p95", "p99", "max")]
@@ -52,14 +57,14 @@ K6 = Dashboard(
                     "Duplicates",
                     "Broadcasts that came twice. Must be 0.",
                     "short",
-                    f"sum({run('k6_broadcasts_duplicated_total')})",
+                    run_total("k6_broadcasts_duplicated_total"),
                     steps=[(1, "red")],
                 ),
                 stat(
                     "Out of order",
                     "Broadcasts that came before an earlier one. Must be 0.",
                     "short",
-                    f"sum({run('k6_broadcasts_out_of_order_total')})",
+                    run_total("k6_broadcasts_out_of_order_total"),
                     steps=[(1, "red")],
                 ),
             ],

@@ -13,7 +13,7 @@ import yaml
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from boards import FILES, GRAFANA, SERIES, boards, panels, rows
+from boards import FILES, GRAFANA, ROOT, SERIES, boards, panels, rows
 
 
 def generated():
@@ -136,6 +136,22 @@ class Lint(unittest.TestCase):
         titles = list(rows(boards()["overview"]))
         for word in ("well", "Connections", "joins", "fan-out", "pressure", "Redis", "database", "Processes"):
             self.assertTrue(any(word in title for title in titles), word)
+
+    def test_the_runbook_names_panels_and_settings_that_there_are(self):
+        runbook = (ROOT / "src/manual/runbook.md").read_text()
+        alerts = re.findall(r"^### (\w+)$", runbook, re.MULTILINE)
+        titles = {panel["title"] for _, panel in every_panel()} | {
+            board["title"] for board in boards().values()
+        }
+        named = re.findall(r"(?<!\*)\*([A-Z][^*\n]+)\*(?!\*)", runbook)
+        self.assertGreater(len(named), 50)
+        self.assertLessEqual(set(named), titles | set(alerts))
+        settings = (ROOT / "src/manual/settings.md").read_text()
+        keys = re.findall(r"`(limits|broker|store|drain|transport|auth)\.(\w+)`", runbook)
+        self.assertGreater(len(keys), 15)
+        for section, key in keys:
+            with self.subTest(f"{section}.{key}"):
+                self.assertIn(f"| `{key}` | `FANFARE_{section.upper()}__{key.upper()}` |", settings)
 
     def test_provisioning_fits_the_dashboards(self):
         read = {path.name: yaml.safe_load(path.read_text()) for path in GRAFANA.glob("provisioning/*/*.yaml")}
