@@ -68,7 +68,7 @@ function total(parts) {
 
 // k6 has no TextEncoder.
 function utf8(word) {
-  return Uint8Array.from(unescape(encodeURIComponent(word)), (char) => char.charCodeAt(0));
+  return Uint8Array.from([...unescape(encodeURIComponent(word))].map((char) => char.charCodeAt(0)));
 }
 
 function text(bytes) {

@@ -45,6 +45,7 @@ export function member(index, { on = {}, ...more } = {}) {
       },
       back: (what) => {
         metrics.reconnect.add(what.ms);
+        metrics.reconnects.add(1);
         if (on.back) on.back(what);
       },
     },

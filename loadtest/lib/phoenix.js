@@ -34,16 +34,17 @@ export function closeCode(event, error) {
 
 // One connection to one of several nodes.
 //
-// `urls`: mounts, such as ws://127.0.0.1:4000/socket; the one at `first` is tried first, the next ones when it fails.
+// `urls`: mounts, such as ws://127.0.0.1:4000/socket; the one at `first` is tried first, any other one when it fails or
+// is lost, so that those of a node that goes spread over the rest.
 // `params`: connect parameters, or a function that makes them for each attempt.
 // `reconnect`: a delay for each attempt, such as `stockDelay`; null stays away.
 // `on`: functions by name: open({ms, again}), close({code, wasOpen, wanted}), join({status, response, ms}), back({ms, code}).
 export class Socket {
   constructor({
     urls, first = 0, params = {}, transport, reconnect = null, on = {},
-    path = 'websocket', timers = globalThis, now = Date.now, heartbeatMs = 30000, timeoutMs = 10000,
+    path = 'websocket', timers = globalThis, now = Date.now, random = Math.random, heartbeatMs = 30000, timeoutMs = 10000,
   }) {
-    Object.assign(this, { urls, params, transport, reconnect, path, timers, now, heartbeatMs, timeoutMs });
+    Object.assign(this, { urls, params, transport, reconnect, path, timers, now, random, heartbeatMs, timeoutMs });
     this.at = first % urls.length;
     this.on = on;
     this.channels = new Map();
@@ -168,8 +169,13 @@ export class Socket {
     this.tell('close', { code, wasOpen, wanted: this.wanted });
     if (!this.wanted || this.reconnect === null) return;
     this.tries += 1;
-    this.at = (this.at + 1) % this.urls.length;
+    this.at = this.another();
     this.retry = this.timers.setTimeout(() => this.attempt(), this.reconnect(this.tries));
+  }
+
+  another() {
+    const others = this.urls.length - 1;
+    return others === 0 ? 0 : (this.at + 1 + Math.floor(this.random() * others)) % this.urls.length;
   }
 
   receive(message) {

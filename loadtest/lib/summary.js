@@ -4,6 +4,8 @@
 import { given } from './options.js';
 
 const WIDTH = 26;
+// What the page counts beside the deliveries.
+const COUNTED = /^(ws_closes|ws_refused|ws_reconnects|broadcasts_resumed|(join|held|refused)_ok)/;
 
 // Makes `handleSummary`. `plan`: what the run was told, as named values.
 export function summary(script, plan) {
@@ -53,7 +55,7 @@ export function page({ script, passed, seconds, plan, delivery_ratio: delivered,
     row(name, ['med', 'p(95)', 'p(99)', 'max'].map((stat) => `${stat} ${milliseconds(values[stat])}`).join('  '));
   }
   for (const [name, values] of Object.entries(metrics)) {
-    if (/^(ws_closes|ws_refused|broadcasts_resumed|[a-z_]+_ok)/.test(name) && name !== 'delivery_ok') {
+    if (COUNTED.test(name)) {
       row(name, values.count ?? `${percent(values.rate)} of ${values.passes + values.fails}`);
     }
   }

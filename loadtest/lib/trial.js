@@ -29,7 +29,9 @@ export class Trial {
       ledger: null,
       sentAt: null,
     }));
-    this.sockets = Array.from({ length: plan.members }, (_, index) => member(index, plan.socket));
+    // Members of one topic start on the nodes in turn, however many topics there are.
+    const turn = (index) => __VU + Math.floor(index / plan.topics) + (index % plan.topics);
+    this.sockets = Array.from({ length: plan.members }, (_, index) => member(index, { ...plan.socket, first: turn(index) }));
     this.missing = Infinity;
     this.complete = null;
   }

@@ -194,6 +194,15 @@ test('after a loss the next node is tried, and the channel rejoins with its posi
   assert.deepEqual(got, [[8, false], [9, true], [10, true], [11, false]]);
 });
 
+test('sockets that lose a node spread over the others, never back to it at once', () => {
+  const urls = ['a', 'b', 'c', 'd'];
+  const cases = [[0, 0, 1], [0, 0.5, 2], [0, 0.99, 3], [3, 0, 0], [2, 0.99, 1]];
+  for (const [first, random, expected] of cases) {
+    assert.equal(new Socket({ urls, first, transport: null, random: () => random }).another(), expected);
+  }
+  assert.equal(new Socket({ urls: ['a'], transport: null }).another(), 0);
+});
+
 test('missed records in the reply of a rejoin come as events, and a gap too', async () => {
   const got = [];
   const on = { save_score: (record, { resumed }) => got.push([record.id, resumed]), gap: (gap) => got.push(gap) };
