@@ -112,6 +112,12 @@ K6 = Dashboard(
                     *run_quantiles("k6_phx_push_reply_ms"),
                 ),
                 line(
+                    "Back after a loss",
+                    "From the loss of a socket to its last rejoin; only scripts that lose sockets have it.",
+                    "s",
+                    *run_quantiles("k6_reconnect_ms"),
+                ),
+                line(
                     "Connections",
                     "Of k6, and of the nodes.",
                     "short",

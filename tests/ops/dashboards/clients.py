@@ -1,7 +1,7 @@
 """Clients of every kind for the nodes, so that every panel has something to show beside what k6 sends.
 
-It judges nothing: what arrives is read and forgotten. Guests say things in a room on each node, a player saves scores,
-one polls, one has a bad token.
+It judges nothing: what arrives is read and forgotten. A player says things in a room on each node, saves scores,
+moves a cursor, comes and goes, polls, and tries a token that nobody takes.
 """
 
 import asyncio
@@ -77,22 +77,21 @@ async def poller(url, player):
         await asyncio.to_thread(asked, f"{base}&token={opened['token']}")
 
 
-async def everybody(nodes, secret, seconds):
-    """Every kind of client at each node, for so long."""
+async def everybody(nodes, secret, over):
+    """Every kind of client at each node, until the event is set."""
     ada = token(secret, "1", "ada")
-    clients = []
+    members = []
     for node in nodes:
-        ws = node.client_url.replace("http", "ws", 1)
-        clients += [
-            member(ws, ada, "chat_room:hall", "new_message", {"message": "hello"}),
-            member(ws, ada, "score:chess", "save_score", {"player_score": 7}),
-            member(ws, ada, "room:lobby", "cursor", {"x": 1}),
-            member(ws, ada, "user:1", "nothing", {}),
-            visitor(ws, ada),
+        members += [
+            member(node.ws_url, ada, "chat_room:hall", "new_message", {"message": "hello"}),
+            member(node.ws_url, ada, "score:chess", "save_score", {"player_score": 7}),
+            member(node.ws_url, ada, "room:lobby", "cursor", {"x": 1}),
+            member(node.ws_url, ada, "user:1", "nothing", {}),
+            visitor(node.ws_url, ada),
             poller(node.client_url, ada),
         ]
-    tasks = [asyncio.create_task(client) for client in clients]
-    done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+    tasks = [asyncio.create_task(one) for one in [asyncio.to_thread(over.wait), *members]]
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -100,6 +99,6 @@ async def everybody(nodes, secret, seconds):
         task.result()
 
 
-def run(nodes, secret, seconds):
-    """Loads the nodes for so many seconds; raises what a client met."""
-    asyncio.run(everybody(nodes, secret, seconds))
+def run(nodes, secret, over):
+    """Loads the nodes until the `threading.Event` is set; raises what a client met."""
+    asyncio.run(everybody(nodes, secret, over))
