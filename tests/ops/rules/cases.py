@@ -10,21 +10,25 @@ A, B = f'{JOB},instance="a:4001"', f'{JOB},instance="b:4001"'
 class Case:
     """Series that make an alert fire at a time, and others that don't.
 
-    `at`: minutes after the start; `fires`, `quiet`: series in promtool's notation, a sample each 30 s; `value`: how the
-    alert's text shows its value; `labels`: what the alert has besides namespace and job.
+    `at`: minutes after the start; `fires`, and each of `quiet`: series in promtool's notation, a sample each 30 s;
+    `value`: how the alert's text shows its value; `labels`: what the alert has besides namespace and job.
     """
 
-    def __init__(self, alert, at, fires, quiet, value="", **labels):
+    def __init__(self, alert, at, fires, *quiet, value="", **labels):
         self.alert, self.at, self.fires, self.quiet = alert, at, fires, quiet
         self.value, self.labels = value, labels
 
 
-def late(share):
-    """Broadcasts at 100 a minute of which this share takes longer than 250 ms, for seven hours."""
-    name, slow = "fanfare_delivery_seconds", 100 * share
-    at = f'{A},path="local"'
+def late(*parts):
+    """Broadcasts at 200 a minute; parts are (share that takes longer than 250 ms, minutes)."""
+    name, at = "fanfare_delivery_seconds", f'{A},path="local"'
+    values, so_far = [], 0
+    for share, minutes in parts:
+        each = round(100 * (1 - share), 2)
+        values.append(f"{so_far}+{each}x{2 * minutes - 1}")
+        so_far = round(so_far + each * 2 * minutes, 2)
     return {
-        f'{name}_bucket{{{at},le="0.25"}}': f"0+{100 - slow}x840",
+        f'{name}_bucket{{{at},le="0.25"}}': " ".join(values),
         f'{name}_bucket{{{at},le="0.5"}}': "0+100x840",
         f'{name}_bucket{{{at},le="+Inf"}}': "0+100x840",
         f"{name}_count{{{at}}}": "0+100x840",
@@ -97,10 +101,30 @@ CASES = [
             f'fanfare_joins_total{{{A},kind="score",status="ok"}}': "0+95x60",
             f'fanfare_joins_total{{{A},kind="score",status="error"}}': "0+5x60",
         },
+        {
+            f'fanfare_joins_total{{{A},kind="score",status="ok"}}': "0+1x60",
+            f'fanfare_joins_total{{{A},kind="score",status="error"}}': "0+1x60",
+        },
         value="20%",
     ),
-    Case("FanfareDeliveryBudgetBurnsFast", 120, late(0.02), late(0.01), value="2%"),
-    Case("FanfareDeliveryBudgetBurnsSlowly", 400, late(0.01), late(0.004), value="1%"),
+    Case(
+        "FanfareDeliveryBudgetBurnsFast",
+        120,
+        late((0.02, 140)),
+        late((0.01, 140)),
+        late((0, 112), (0.1, 28)),
+        late((0.1, 112), (0.01, 28)),
+        value="2%",
+    ),
+    Case(
+        "FanfareDeliveryBudgetBurnsSlowly",
+        400,
+        late((0.01, 420)),
+        late((0.004, 420)),
+        late((0, 380), (0.05, 40)),
+        late((0.02, 350), (0.004, 70)),
+        value="1%",
+    ),
     Case(
         "FanfareDeliverySlow",
         20,
@@ -112,7 +136,8 @@ CASES = [
         "FanfareReconnectStorm",
         65,
         {f'fanfare_connections_opened_total{{{A},transport="websocket"}}': "0+30x120 3600+3000x10"},
-        {f'fanfare_connections_opened_total{{{A},transport="websocket"}}': "0+600x140"},
+        {f'fanfare_connections_opened_total{{{A},transport="websocket"}}': "0+300x120 36300+1200x20"},
+        {f'fanfare_connections_opened_total{{{A},transport="websocket"}}': "0+1x120 121+240x20"},
         value="100",
     ),
     Case(
@@ -125,6 +150,10 @@ CASES = [
         {
             f'fanfare_connections_closed_total{{{A},code="1006"}}': "0+20x60",
             f'fanfare_connections_closed_total{{{A},code="1001"}}': "0+60x60",
+        },
+        {
+            f'fanfare_connections_closed_total{{{A},code="1006"}}': "0+12x60",
+            f'fanfare_connections_closed_total{{{A},code="1001"}}': "0+4x60",
         },
         value="75%",
     ),
@@ -155,6 +184,10 @@ CASES = [
         {
             f'fanfare_connect_refused_total{{{A},reason="denied"}}': "0+60x60",
             f'fanfare_connections_opened_total{{{A},transport="websocket"}}': "0+90x60",
+        },
+        {
+            f'fanfare_connect_refused_total{{{A},reason="denied"}}': "0+15x60",
+            f'fanfare_connections_opened_total{{{A},transport="websocket"}}': "0x60",
         },
     ),
     Case(
@@ -198,6 +231,10 @@ CASES = [
         {
             f'fanfare_connections{{{A},transport="websocket"}}': "900x90",
             f'fanfare_connections{{{B},transport="websocket"}}': "100x90",
+        },
+        {
+            f'fanfare_connections{{{A},transport="websocket"}}': "1400x90",
+            f'fanfare_connections{{{B},transport="websocket"}}': "600x90",
         },
         value="1.8",
     ),
@@ -273,6 +310,7 @@ CASES = [
         10,
         {f"fanfare_writer_queue{{{A}}}": "0x8 12x20", f"fanfare_writer_commit_seconds_count{{{A}}}": "7x40"},
         {f"fanfare_writer_queue{{{A}}}": "12x40", f"fanfare_writer_commit_seconds_count{{{A}}}": "0+7x40"},
+        {f"fanfare_writer_queue{{{A}}}": "0x40", f"fanfare_writer_commit_seconds_count{{{A}}}": "7x40"},
         value="12",
         **NODE,
     ),

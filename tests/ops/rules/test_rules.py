@@ -97,8 +97,10 @@ class Rules(unittest.TestCase):
     def test_every_alert_stays_quiet(self):
         for case in CASES:
             with self.subTest(case.alert):
-                content, said = played(case, case.quiet, [])
-                self.assertTrue(content, said)
+                self.assertTrue(case.quiet)
+                for series in case.quiet:
+                    content, said = played(case, series, [])
+                    self.assertTrue(content, said)
 
     def test_every_alert_has_its_section_in_the_runbook(self):
         text = (ROOT / "src/manual/runbook.md").read_text()
