@@ -165,7 +165,7 @@ class Stack(unittest.TestCase):
         for target, image in BASES.items():
             if target != "rust" and not pulled(image):
                 stand_in(target, image)
-        cls.services = ["balancer", "gateway-1", "gateway-2", "redis", "postgres", "prometheus"]
+        cls.services = ["balancer", "fanfare-1", "fanfare-2", "redis", "postgres", "prometheus"]
         if pulled(GRAFANA):
             cls.services.append("grafana")
         else:
@@ -215,8 +215,8 @@ class Stack(unittest.TestCase):
             await_true("two nodes are scraped", lambda: nodes() == "2")
 
         with self.subTest("a node that stops is left at once, and the rest goes on"):
-            compose("stop", "--timeout", "40", "gateway-1")
-            state = json.loads(docker("inspect", self.container("gateway-1")).stdout)[0]["State"]
+            compose("stop", "--timeout", "40", "fanfare-1")
+            state = json.loads(docker("inspect", self.container("fanfare-1")).stdout)[0]["State"]
             self.assertEqual(state["ExitCode"], 0)
             for _ in range(5):
                 docker(
