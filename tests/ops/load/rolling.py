@@ -38,7 +38,7 @@ class Plan:
     nodes: int = 3
     wait: float = 1.0
     spread: float = 4.0
-    connects_per_second: int = 30
+    connects_per_second: int = 40
 
     @property
     def sockets(self):
@@ -226,7 +226,7 @@ def page(report):
         f"{records['broadcasts_out_of_order']} out of order, {records['gaps']} gaps",
         f"  closes    {report['closes']['by_code']}",
         f"  back      median {back.get('median')} ms, p95 {back.get('p95')} ms, max {back.get('max')} ms",
-        f"  attempts  {report['attempts_that_failed']} failed, {report['refused_by_nodes']} of them refused by a node",
+        f"  attempts  {report['attempts_that_failed']} failed; nodes refused {report['refused_by_nodes']} handshakes",
         f"  connects  at most {rate['peak_in_1_s']}/s on a node in 1 s ({rate['peak_in_250_ms']}/s in 250 ms), "
         f"limit {rate['limit_of_a_node']}/s",
     ]
