@@ -2,7 +2,7 @@
 //
 // Measures: the time from a push of `new_message` to its delivery at each member (broadcast_latency_ms), and to its
 // reply after the commit (phx_push_reply_ms), in rooms whose members are spread over all nodes.
-// Good: 100 % delivered, none twice, none out of order, p95 below P95_MS. On a laptop with the defaults (4,000
+// Good: 100 % delivered, none twice, none out of order, p95 below P95_MS. On a laptop with the defaults (2,000
 // deliveries a second) p95 is a few milliseconds; when it grows with MEMBERS, look at the CPU of k6 first.
 //
 // ROOMS=2 MEMBERS=50 (a room) PUBLISHERS=2 (a room) MESSAGES=100 (a publisher) RATE=10 (a second and publisher)

@@ -7,7 +7,7 @@
 // is back within BACK_MS. Latency is that of records that arrive live; what a rejoin brings is counted apart.
 //
 // It needs players, for the keys. ROOMS=3 MEMBERS=50 (a room) PUBLISHERS=2 DURATION=60s RATE=4 BYTES=64
-// BACKOFF=stock|jitter CONNECT_RATE=100 GRACE=30s BACK_MS=15000 P95_MS=1000 MIN_DELIVERY=1
+// EVENTS=no|yes (a line of JSON for each close and each socket that is back) BACKOFF=stock|jitter CONNECT_RATE=100 GRACE=30s BACK_MS=15000 P95_MS=1000 MIN_DELIVERY=1
 
 import { arePlayers } from './lib/auth.js';
 import { count, number, seconds, word } from './lib/options.js';
@@ -32,7 +32,14 @@ const plan = {
   graceSeconds: seconds('GRACE', 30),
   repeat: true,
 };
-const socket = { reconnect: backoff === 'stock' ? stockDelay : jitteredDelay };
+const note = (event, what) => console.log(JSON.stringify({ event, at: Date.now(), ...what }));
+const socket = {
+  reconnect: backoff === 'stock' ? stockDelay : jitteredDelay,
+  on: word('EVENTS', ['no', 'yes']) === 'no' ? {} : {
+    close: ({ code, wasOpen, wanted }) => wanted && note(wasOpen ? 'close' : 'refused', { code }),
+    back: ({ ms }) => note('back', { ms }),
+  },
+};
 const limits = { p95: number('P95_MS', 1000), p95Reply: number('P95_MS', 1000), delivery: number('MIN_DELIVERY', 1) };
 
 export const options = once(vus, longest(plan), {

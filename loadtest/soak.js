@@ -1,7 +1,7 @@
 // soak: a modest load for a long time.
 //
 // Measures: whether anything creeps: latency, refusals, lost sockets. Watch the node's memory and file descriptors on
-// the dashboard meanwhile; k6 keeps every sample of a trend, so its own memory grows (about 100 MB an hour at the defaults).
+// the dashboard meanwhile; k6 keeps every sample of a trend, so its own memory grows too, by some megabytes an hour.
 // Good: 100 % delivered, none twice, none out of order; no socket lost (ws_closes 0); memory of the nodes flat after the
 // first minutes.
 //

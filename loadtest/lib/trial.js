@@ -32,6 +32,8 @@ export class Trial {
     // Members of one topic start on the nodes in turn, however many topics there are.
     const turn = (index) => __VU + Math.floor(index / plan.topics) + (index % plan.topics);
     this.sockets = Array.from({ length: plan.members }, (_, index) => member(index, { ...plan.socket, first: turn(index) }));
+    this.seats = this.sockets.map((socket, index) => this.roomsOf(index).map((room) => this.seat(room, socket)));
+    if (this.rooms.some(({ seats }) => seats.length < plan.publishers)) throw new Error('PUBLISHERS: is more than a topic has');
     this.missing = Infinity;
     this.complete = null;
   }
@@ -42,11 +44,10 @@ export class Trial {
       await wait((index * 1000) / this.plan.connectRate);
       const { ok } = await socket.connect();
       if (!ok && this.plan.socket?.reconnect === undefined) return false;
-      const joins = this.roomsOf(index).map((room) => this.join(room, socket));
-      return (await Promise.all(joins)).every(Boolean);
+      return (await Promise.all(this.seats[index].map((seat) => this.join(seat)))).every(Boolean);
     });
     const all = await Promise.all(ready);
-    this.rooms.forEach((room) => this.open(room));
+    this.open();
     return check(all, { 'every member joined': () => all.every(Boolean) });
   }
 
@@ -55,8 +56,9 @@ export class Trial {
     return Array.from({ length: topicsPerMember }, (_, k) => this.rooms[(index + k) % topics]);
   }
 
-  async join(room, socket) {
-    const seat = { index: room.seats.length, channel: null, newestId: 0 };
+  // A member's place in a topic, whether it will be able to join or not.
+  seat(room, socket) {
+    const seat = { index: room.seats.length, socket, newestId: 0 };
     seat.channel = socket.channel(room.topic, {
       resume: this.kind.resume,
       list: this.kind.list,
@@ -67,18 +69,24 @@ export class Trial {
       },
     });
     room.seats.push(seat);
-    if (socket.isOpen()) return (await seat.channel.join()).status === 'ok';
-    seat.channel.wanted = true;
-    await within(seat.channel.untilJoined(), this.plan.graceSeconds * 1000);
-    return seat.channel.joined;
+    return seat;
   }
 
-  // From here on what is expected is known: also of a member that could not join.
-  open(room) {
+  async join({ socket, channel }) {
+    if (socket.isOpen()) return (await channel.join()).status === 'ok';
+    channel.wanted = true;
+    await within(channel.untilJoined(), this.plan.graceSeconds * 1000);
+    return channel.joined;
+  }
+
+  // From here on all is expected: also of a member that could not join.
+  open() {
     const { publishers, messages } = this.plan;
-    room.ledger = new Ledger({ subscribers: room.seats.length, publishers, messages });
-    room.sentAt = Array.from({ length: publishers }, () => new Float64Array(messages));
-    this.missing = this.rooms.reduce((sum, { ledger }) => sum + (ledger ? ledger.expected : 0), 0);
+    for (const room of this.rooms) {
+      room.ledger = new Ledger({ subscribers: room.seats.length, publishers, messages });
+      room.sentAt = Array.from({ length: publishers }, () => new Float64Array(messages));
+    }
+    this.missing = this.rooms.reduce((sum, { ledger }) => sum + ledger.expected, 0);
   }
 
   // Publishes all messages at the pace of the plan; resolves when each is answered or given up.

@@ -148,3 +148,28 @@ impl Metrics {
         Ok(metrics.starting_at_zero())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_of_the_peers_own_is_counted_as_other() {
+        let metrics = Metrics::register(&Registry::new()).unwrap();
+        for (code, label) in [
+            (1001, "1001"),
+            (1006, "1006"),
+            (4007, "other"),
+            (0, "other"),
+        ] {
+            let counted = metrics.closed.with_label_values(&[label]);
+            let before = counted.get();
+            metrics.count_closed(code);
+            assert_eq!(counted.get(), before + 1, "{code}");
+        }
+        for reason in crate::protocol::CloseReason::ALL {
+            let code = reason.code().to_string();
+            assert!(CODES.contains(&code.as_str()), "{reason:?}");
+        }
+    }
+}

@@ -5,12 +5,17 @@ set -euo pipefail
 cd "$(dirname "$0")"
 root=$(cd ../../.. && pwd)
 
+installs() {
+  [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null && export DEBIAN_FRONTEND=noninteractive &&
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@" > /dev/null
+}
+
 missing=()
 command -v prometheus > /dev/null || missing+=(prometheus)
 command -v redis-server > /dev/null || missing+=(redis-server)
 ls /usr/lib/postgresql/*/bin/postgres > /dev/null 2>&1 || command -v postgres > /dev/null || missing+=(postgresql)
 if [ ${#missing[@]} != 0 ]; then
-  if [ "$(id -u)" != 0 ] || ! apt-get install -y --no-install-recommends "${missing[@]}" > /dev/null; then
+  if ! installs "${missing[@]}"; then
     echo "dashboards: missing, and this account cannot install it: ${missing[*]}"
     exit 77
   fi

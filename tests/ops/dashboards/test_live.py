@@ -18,6 +18,8 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from websockets.sync.client import connect
+
 import clients
 import picture
 from boards import METRIC, ROOT, boards, family, filled, metrics_of, panels, rows
@@ -25,7 +27,7 @@ from boards import METRIC, ROOT, boards, family, filled, metrics_of, panels, row
 sys.path.insert(0, str(ROOT / "tests/ops"))
 
 from lib.process import await_true  # noqa: E402
-from lib.stack import Stack  # noqa: E402
+from lib.stack import Stack, metric  # noqa: E402
 from load.smoke_set import SET  # noqa: E402
 
 RULES = sorted((ROOT / "deploy/prometheus/rules").glob("*.yml"))
@@ -143,9 +145,9 @@ class Live(unittest.TestCase):
         for name, board in boards().items():
             for panel in panels(board):
                 for target in panel["targets"]:
-                    for metric in METRIC.findall(target["expr"]):
-                        if not metric.startswith("k6_"):
-                            self.assertTrue(family(metric, known), f"{name}: {panel['title']}: {metric}")
+                    for series in METRIC.findall(target["expr"]):
+                        if not series.startswith("k6_"):
+                            self.assertTrue(family(series, known), f"{name}: {panel['title']}: {series}")
 
     def test_every_query_of_every_panel_finds_something(self):
         for name, board in boards().items():
@@ -200,6 +202,23 @@ class Live(unittest.TestCase):
         path = ROOT / "target/ops/dashboards/overview.png"
         picture.draw(board["title"], drawn, path)
         self.assertGreater(path.stat().st_size, 50_000)
+
+
+class Leaving(unittest.TestCase):
+    def test_a_node_that_was_told_to_go_says_so(self):
+        with Stack(nodes=1, redis=False, postgres=False) as stack:
+            node = stack.nodes[0]
+
+            def state():
+                text = node.metrics()
+                return metric(text, "fanfare_ready"), metric(text, "fanfare_draining")
+
+            self.assertEqual(state(), (1, 0))
+            ada = clients.token(stack.secret, "1", "ada")
+            # Without a client there would be nothing to wait for.
+            with connect(f"{node.ws_url}/socket/websocket?vsn=2.0.0&token={ada}"):
+                node.terminate()
+                await_true(lambda: state() == (0, 1), 4, "node that drains")
 
 
 if __name__ == "__main__":

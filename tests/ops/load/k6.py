@@ -5,11 +5,9 @@ It never judges: the thresholds of the scripts do.
 
 import json
 import os
-import re
 import shutil
 import subprocess
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from lib.stack import ROOT
@@ -27,11 +25,12 @@ def binary():
 
 @dataclass
 class Run:
-    """A finished run: its exit code, the page for people, the report, and what k6 complained of."""
+    """A finished run: its exit code, the page for people, the report, the script's events, what k6 complained of."""
 
     code: int
     page: str
     report: dict
+    events: list
     errors: str
 
     @property
@@ -43,7 +42,7 @@ class Run:
 class K6:
     """A run under way."""
 
-    def __init__(self, script, stack, name=None, samples=None, **plan):
+    def __init__(self, script, stack, name=None, **plan):
         REPORTS.mkdir(parents=True, exist_ok=True)
         self._report = REPORTS / f"{name or script}.json"
         self._report.unlink(missing_ok=True)
@@ -53,11 +52,11 @@ class K6:
             "SUMMARY": self._report,
             **plan,
         }
-        arguments = [binary(), "run", "--quiet", "--no-usage-report", "--no-color", "--address", "127.0.0.1:0"]
+        # Raw: a line that a script prints is that line and nothing else.
+        arguments = [binary(), "run", "--quiet", "--no-usage-report", "--no-color", "--log-format", "raw"]
+        arguments += ["--address", "127.0.0.1:0"]
         for key, value in values.items():
             arguments += ["--env", f"{key}={value}"]
-        if samples:
-            arguments += ["--out", f"json={samples}"]
         self._child = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "--", *arguments, ROOT / f"loadtest/{script}.js"],
             stdin=subprocess.DEVNULL,
@@ -79,24 +78,13 @@ class K6:
             self.stop()
             raise
         report = json.loads(self._report.read_text()) if self._report.exists() else {}
-        return Run(self._child.returncode, page, report, errors)
+        lines = errors.splitlines()
+        events = [json.loads(line) for line in lines if line.startswith('{"event"')]
+        errors = "\n".join(line for line in lines if not line.startswith('{"event"'))
+        return Run(self._child.returncode, page, report, events, errors)
 
     def stop(self):
         """Kills it, if it still runs."""
         if self.running():
             self._child.kill()
             self._child.communicate()
-
-
-def points(samples, *names):
-    """The samples of these metrics in a file of `--out json`: (metric, seconds since 1970, value, tags)."""
-    for line in Path(samples).read_text().splitlines():
-        point = json.loads(line)
-        if point["type"] == "Point" and point["metric"] in names:
-            at = point["data"]
-            yield point["metric"], seconds(at["time"]), at["value"], at.get("tags") or {}
-
-
-def seconds(text):
-    """A time of k6, RFC 3339 with nanoseconds, in seconds since 1970."""
-    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", text.replace("Z", "+00:00"))).timestamp()

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from lib.process import await_true  # noqa: E402
 from lib.stack import Stack, answers, metric  # noqa: E402
-from load.k6 import K6, REPORTS, points  # noqa: E402
+from load.k6 import K6, REPORTS  # noqa: E402
 
 SAMPLE_SECONDS = 0.25
 WINDOW_SECONDS = 1.0
@@ -38,7 +38,7 @@ class Plan:
     nodes: int = 3
     wait: float = 1.0
     spread: float = 4.0
-    connects_per_second: int = 30
+    connects_per_second: int = 40
 
     @property
     def sockets(self):
@@ -110,6 +110,7 @@ def settings(way, plan):
         "FANFARE_DRAIN__WAIT": f"{int(plan.wait * 1000)}ms",
         "FANFARE_DRAIN__SPREAD": f"{int(spread * 1000)}ms",
         "FANFARE_LIMITS__CONNECTS_PER_SECOND": str(plan.connects_per_second),
+        "FANFARE_WORKERS": "2",
     }
 
 
@@ -140,12 +141,11 @@ def run(way, plan):
     """One rolling restart; returns its report, a dict."""
     each = plan.wait + (plan.spread if way == "drain" else 0) + 4
     duration = plan.nodes * (each if way != "kill" else 4) + 6
-    samples = REPORTS / f"rolling-{way}.samples.json"
     with Stack(nodes=plan.nodes, env=settings(way, plan)) as stack:
         rates = Rates(stack)
         rates.start()
         load = K6(
-            "rolling-restart", stack, name=f"rolling-{way}", samples=samples,
+            "rolling-restart", stack, name=f"rolling-{way}", EVENTS="yes",
             ROOMS=plan.rooms, MEMBERS=plan.members, RATE=plan.rate, DURATION=f"{int(duration)}s",
             CONNECT_RATE=plan.connects_per_second / 3, GRACE="30s", P95_MS=os.environ.get("P95_MS", 3000),
         )
@@ -155,24 +155,25 @@ def run(way, plan):
         finally:
             load.stop()
             rates.stop()
-    return describe(way, plan, finished, restarts, rates, samples)
+    return describe(way, plan, finished, restarts, rates)
 
 
-def describe(way, plan, finished, restarts, rates, samples):
+def describe(way, plan, finished, restarts, rates):
     """Puts together what k6, the nodes and the clock say."""
     first = restarts[0].told
     codes, back, refusals = {}, [], 0
-    for name, at, value, tags in points(samples, "ws_closes", "reconnect_ms", "ws_refused"):
-        if name == "ws_closes":
-            codes[tags["code"]] = codes.get(tags["code"], 0) + 1
-            told = max((r for r in restarts if r.told <= at), key=lambda r: r.told, default=None)
-            if told:
-                told.closes.append(at - told.told)
-        elif name == "reconnect_ms":
-            back.append(value)
-        elif at >= first:
-            refusals += 1
-    samples.unlink()
+    for event in finished.events:
+        at = event["at"] / 1000
+        match event["event"]:
+            case "close":
+                codes[str(event["code"])] = codes.get(str(event["code"]), 0) + 1
+                told = max((r for r in restarts if r.told <= at), key=lambda r: r.told, default=None)
+                if told:
+                    told.closes.append(at - told.told)
+            case "back":
+                back.append(event["ms"])
+            case "refused":
+                refusals += at >= first
     metrics = finished.report["metrics"]
     count = {name: metrics.get(name, {}).get("count", 0) for name in (
         "broadcasts_received", "broadcasts_duplicated", "broadcasts_out_of_order", "gaps", "broadcasts_resumed",
@@ -225,7 +226,7 @@ def page(report):
         f"{records['broadcasts_out_of_order']} out of order, {records['gaps']} gaps",
         f"  closes    {report['closes']['by_code']}",
         f"  back      median {back.get('median')} ms, p95 {back.get('p95')} ms, max {back.get('max')} ms",
-        f"  attempts  {report['attempts_that_failed']} failed, {report['refused_by_nodes']} of them refused by a node",
+        f"  attempts  {report['attempts_that_failed']} failed; nodes refused {report['refused_by_nodes']} handshakes",
         f"  connects  at most {rate['peak_in_1_s']}/s on a node in 1 s ({rate['peak_in_250_ms']}/s in 250 ms), "
         f"limit {rate['limit_of_a_node']}/s",
     ]

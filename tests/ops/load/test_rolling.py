@@ -38,10 +38,11 @@ class RollingRestartTest(unittest.TestCase):
         for offsets in self.reports["drain"]["closes"]["offsets_seconds"]:
             inside = [offset - PLAN.wait for offset in offsets]
             self.assertGreater(len(inside), PLAN.sockets / PLAN.nodes / 2)
-            self.assertGreater(inside[-1] - inside[0], PLAN.spread * 0.7)
-            # Even closing puts an eighth of them into each eighth of the window.
-            eighths = [sum(1 for at in inside if i <= at / PLAN.spread * 8 < i + 1) for i in range(8)]
-            self.assertLess(max(eighths), len(inside) * 0.4, eighths)
+            self.assertGreater(inside[-1] - inside[0], PLAN.spread / 2)
+            # Even closing puts a quarter of them into each quarter of the window; with few sockets a node rounds
+            # its batches up, and is done before the window ends.
+            quarters = [sum(1 for at in inside if i <= at / PLAN.spread * 4 < i + 1) for i in range(4)]
+            self.assertLess(max(quarters), len(inside) * 0.6, quarters)
 
     def test_everybody_is_back_in_time(self):
         for way, report in self.reports.items():

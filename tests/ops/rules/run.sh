@@ -4,8 +4,13 @@ set -euo pipefail
 cd "$(dirname "$0")"
 root=$(cd ../../.. && pwd)
 
+installs() {
+  [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null && export DEBIAN_FRONTEND=noninteractive &&
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@" > /dev/null
+}
+
 if ! command -v promtool > /dev/null; then
-  if [ "$(id -u)" != 0 ] || ! apt-get install -y --no-install-recommends prometheus > /dev/null; then
+  if ! installs prometheus; then
     echo "rules: promtool is missing, and this account cannot install Debian's prometheus"
     exit 77
   fi
