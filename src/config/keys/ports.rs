@@ -175,6 +175,19 @@ pub(super) const BROKER: &[Key] = &[
     ),
     Key::new(
         "broker",
+        "cluster_lanes",
+        "16",
+        Unit::Count,
+        "Lanes over which topics are spread in a Redis cluster, the same on every node; 0: no sharded pub/sub.",
+        |draft, text| {
+            put(
+                &mut draft.settings.broker.cluster_lanes,
+                count(text, 0, 256),
+            )
+        },
+    ),
+    Key::new(
+        "broker",
         "join_timeout",
         "5s",
         Unit::Duration,
