@@ -27,7 +27,7 @@ for piece in "${@:-chart rules dashboards load image}"; do
     took="$((SECONDS - start)) s"
     case $code in
       0) echo "ops: $name: passed in $took" ;;
-      77) echo "ops: $name: skipped: $(tail -n 1 "$logs/$name.log" | sed "s/^$name: skipped: //")" ;;
+      77) echo "ops: $name: skipped: $(tail -n 1 "$logs/$name.log" | sed -E "s/^$name: (skipped: )?//")" ;;
       *)
         echo "ops: $name: FAILED in $took with code $code, log in target/ops/$name.log:"
         tail -n 60 "$logs/$name.log"
