@@ -93,8 +93,11 @@ class EverySet(unittest.TestCase):
         }.items():
             with self.subTest(kind=kind):
                 bad = next(o for _, _, items in rendered() for o in items if o["kind"] == kind)
+                misspelt = json.loads(json.dumps(bad))
+                misspelt[path[0]]["extra" + path[1]] = misspelt[path[0]][path[1]]
                 bad[path[0]][path[1]] = "wrong"
-                self.assertEqual(len(complaints([bad])), 1)
+                for wrong in (bad, misspelt):
+                    self.assertEqual(len(complaints([wrong])), 1)
 
     def test_no_object_comes_twice(self):
         for items in self.each():
