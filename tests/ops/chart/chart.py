@@ -56,7 +56,7 @@ def run_helm3(*line, values=None):
     """Runs helm 3 with values and returns its output, or raises Refused."""
     with tempfile.TemporaryDirectory() as folder:
         # A home of its own: no plugin, repository or cluster of this machine counts.
-        environment = {"HOME": folder, "PATH": os.environ["PATH"], "KUBECONFIG": f"{folder}/none"}
+        environment = {"HOME": folder, "PATH": os.environ["PATH"]}
         if values is not None:
             file = Path(folder) / "values.json"
             # Its YAML has no surrogate pairs, in which JSON would write some characters.
