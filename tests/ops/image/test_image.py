@@ -128,6 +128,9 @@ class Image(unittest.TestCase):
         self.addCleanup(docker, "rm", "--force", container)
         return container
 
+    def state(self, container):
+        return json.loads(docker("inspect", container).stdout)[0]["State"]
+
     def test_it_is_small_and_not_roots(self):
         described = json.loads(docker("image", "inspect", "fanfare").stdout)[0]
         size = described["Size"]
@@ -147,15 +150,16 @@ class Image(unittest.TestCase):
 
     def test_it_gets_healthy_and_leaves_when_told(self):
         container = self.started("--env", f"FANFARE_SECRET_KEY_BASE={SECRET}", "--env", "FANFARE_DATABASE_URL=sqlite::memory:")
-        state = lambda: json.loads(docker("inspect", container).stdout)[0]["State"]
-        await_true("healthy", lambda: state()["Health"]["Status"] == "healthy")
+        await_true("healthy", lambda: self.state(container)["Health"]["Status"] == "healthy")
         docker("stop", "--time", "30", container)
-        self.assertEqual(state()["ExitCode"], 0)
+        self.assertEqual(self.state(container)["ExitCode"], 0)
 
-    def test_it_keeps_records_in_its_volume(self):
+    def test_sqlite_writes_to_the_volume_and_nowhere_else(self):
         container = self.started("--env", f"FANFARE_SECRET_KEY_BASE={SECRET}")
-        state = lambda: json.loads(docker("inspect", container).stdout)[0]["State"]
-        await_true("healthy", lambda: state()["Health"]["Status"] == "healthy")
+        await_true("healthy", lambda: self.state(container)["Health"]["Status"] == "healthy")
+        with tempfile.TemporaryDirectory() as folder:
+            docker("cp", f"{container}:/var/lib/fanfare/fanfare.db", folder)
+            self.assertEqual((Path(folder) / "fanfare.db").read_bytes()[:15], b"SQLite format 3")
 
 
 class Stack(unittest.TestCase):
