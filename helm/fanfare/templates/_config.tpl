@@ -70,7 +70,7 @@
 {{- end }}
 
 {{- define "fanfare.preStopSeconds" -}}
-{{- $sleep := dig "preStop" "sleep" "seconds" 0 .Values.lifecycle | int64 -}}
+{{- $sleep := dig "preStop" "sleep" "seconds" 0 (.Values.lifecycle | default dict) | int64 -}}
 {{- max $sleep (int64 .Values.preStopSleepSeconds) -}}
 {{- end }}
 

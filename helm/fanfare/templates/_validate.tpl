@@ -124,7 +124,7 @@
 {{- if not (or .targetCPUUtilizationPercentage .targetMemoryUtilizationPercentage .customMetrics) -}}
 {{- $why = append $why "autoscaling has no metric: set targetCPUUtilizationPercentage, targetMemoryUtilizationPercentage or customMetrics" -}}
 {{- end -}}
-{{- $requests := $v.resources.requests | default dict -}}
+{{- $requests := dig "requests" dict ($v.resources | default dict) -}}
 {{- if and .targetCPUUtilizationPercentage (not $requests.cpu) -}}
 {{- $why = append $why "autoscaling.targetCPUUtilizationPercentage is in % of resources.requests.cpu: set it" -}}
 {{- end -}}

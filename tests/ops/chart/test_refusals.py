@@ -176,6 +176,20 @@ class Refusals(unittest.TestCase):
                     self.assertIn("don't meet the specifications of the schema", str(caught.exception))
                     self.assertIn(path, str(caught.exception))
 
+    def test_null_takes_a_value_away_or_is_refused_in_words(self):
+        paths = []
+        for name, value in chart.loaded().values.items():
+            paths.append((name,))
+            paths += [(name, below) for below in value] if isinstance(value, dict) else []
+        self.assertGreater(len(paths), 150)
+        for path in paths:
+            change = {path[0]: {path[1]: None} if path[1:] else None}
+            with self.subTest(null=".".join(path)):
+                try:
+                    chart.by_helm4(over(sets()["all-on"], change))
+                except Refused as refused:
+                    self.assertRegex(str(refused), "specifications of the schema|These values can't work")
+
     def test_a_sleep_before_sigterm_needs_a_kubernetes_that_knows_it(self):
         values = sets()["slow-balancer"]
         with self.assertRaises(Refused) as caught:
