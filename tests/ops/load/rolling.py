@@ -24,6 +24,7 @@ from load.k6 import K6, REPORTS  # noqa: E402
 SAMPLE_SECONDS = 0.25
 WINDOW_SECONDS = 1.0
 BACK_SECONDS = 15.0
+NO_LIMITS = ("bad_request", "forbidden", "denied")
 BINS = 16
 BAR = 40
 
@@ -69,7 +70,9 @@ class Rates(threading.Thread):
                 # A replaced node counts from 0 again, so a process is what is followed.
                 opened = metric(text, "fanfare_connections_opened_total")
                 self.samples.setdefault(node.pid, []).append((time.time(), opened))
-                self.refused[node.pid] = metric(text, "fanfare_connect_refused_total")
+                # What k6's setup tries on purpose is refused too, for reasons that are no limit.
+                tried = sum(metric(text, "fanfare_connect_refused_total", reason=reason) for reason in NO_LIMITS)
+                self.refused[node.pid] = metric(text, "fanfare_connect_refused_total") - tried
 
     def stop(self):
         """Ends the reading."""
@@ -233,7 +236,7 @@ def page(report):
     for number, offsets in enumerate(report["closes"]["offsets_seconds"]):
         node = report["nodes"][number]
         lines.append(f"  node {number}: {len(offsets)} closes, gone after {node['seconds']} s, exit code {node['exit_code']}")
-        end = max([node["seconds"], *offsets, 0.1])
+        end = max([node["seconds"], *offsets, 2.0])
         bins = histogram(offsets, end)
         most = max([*bins, 1])
         for index, amount in enumerate(bins):
