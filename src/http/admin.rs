@@ -98,10 +98,26 @@ impl Admin {
             "ready": self.node.admission.is_ready(),
             "workers": hub.mailboxes().len(),
             "connections": self.node.admission.open(),
+            "handshakes_in_flight": self.node.admission.handshakes(),
+            "drain": self.drain(),
             "topics": hub.topics(),
             "broker": {"kind": facts.broker, "connected": hub.broker().connected()},
             "store": {"kind": self.store.kind(), "state": store},
             "writer": {"unanswered": self.node.writer.unanswered()},
+        })
+    }
+
+    /// `null` until the node is told to go.
+    fn drain(&self) -> Value {
+        let admission = &self.node.admission;
+        let Some(departure) = admission.departure() else {
+            return Value::Null;
+        };
+        json!({
+            "stage": admission.stage().label(),
+            "seconds": (clock::unix_us() - departure.told_at).max(0) / 1_000_000,
+            "connections_then": departure.connections_then,
+            "connections_left": admission.open(),
         })
     }
 

@@ -3,7 +3,7 @@
 //! A fan-out adds to a counter once, not once a subscriber.
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 /// The counters that every worker of a node shares.
@@ -15,7 +15,7 @@ pub struct Metrics {
     pub opened: IntCounterVec,
     /// `fanfare_connections_closed_total{code}`: by close code; 1006 is a peer that vanished.
     pub closed: IntCounterVec,
-    /// `fanfare_connect_refused_total{reason}`: handshakes refused before the upgrade.
+    /// `fanfare_connect_refused_total{reason}`: streams and handshakes refused before the upgrade, by [`REASONS`].
     pub refused: IntCounterVec,
     /// `fanfare_deliveries_total`: frames of broadcasts appended to outboxes.
     pub deliveries: IntCounter,
@@ -29,9 +29,35 @@ pub struct Metrics {
     pub turn_seconds: HistogramVec,
     /// `fanfare_worker_sockets{worker}`: open connections by worker.
     pub sockets: IntGaugeVec,
+    /// `fanfare_draining`: 1 from the moment the node is told to go.
+    pub draining: IntGauge,
+    /// `fanfare_accept_errors_total`: connections that could not be accepted, most often for want of descriptors.
+    pub accept_errors: IntCounter,
 }
 
+/// Why somebody was not let in; each is there from 0 on, so that a first refusal shows as an increase.
+const REASONS: [&str; 12] = [
+    "forbidden",
+    "bad_request",
+    "denied",
+    "internal",
+    "bodies",
+    "streams",
+    "proxy_protocol",
+    "connections",
+    "connects_per_second",
+    "handshakes_in_flight",
+    "connections_per_ip",
+    "draining",
+];
+
 impl Metrics {
+    /// Counts somebody who is not let in.
+    pub(super) fn count_refused(&self, reason: &str) {
+        debug_assert!(REASONS.contains(&reason), "{reason} is not in the list");
+        self.refused.with_label_values(&[reason]).inc();
+    }
+
     /// Registers the families.
     ///
     /// # Errors
@@ -93,17 +119,27 @@ impl Metrics {
                 opts("worker_sockets", "Open connections by worker"),
                 &["worker"],
             )?,
+            draining: IntGauge::with_opts(opts("draining", "Whether the node was told to go"))?,
+            accept_errors: IntCounter::with_opts(opts(
+                "accept_errors_total",
+                "Connections that could not be accepted",
+            ))?,
         };
         registry.register(Box::new(metrics.connections.clone()))?;
         registry.register(Box::new(metrics.opened.clone()))?;
         registry.register(Box::new(metrics.closed.clone()))?;
         registry.register(Box::new(metrics.refused.clone()))?;
+        for reason in REASONS {
+            metrics.refused.with_label_values(&[reason]);
+        }
         registry.register(Box::new(metrics.deliveries.clone()))?;
         registry.register(Box::new(metrics.dropped.clone()))?;
         registry.register(Box::new(metrics.delivery_seconds.clone()))?;
         registry.register(Box::new(metrics.records.clone()))?;
         registry.register(Box::new(metrics.turn_seconds.clone()))?;
         registry.register(Box::new(metrics.sockets.clone()))?;
+        registry.register(Box::new(metrics.draining.clone()))?;
+        registry.register(Box::new(metrics.accept_errors.clone()))?;
         Ok(metrics)
     }
 }

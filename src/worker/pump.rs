@@ -154,14 +154,14 @@ fn tell_missed(worker: &Rc<Worker>, topic: Topic, missed: Missed) {
     fan_out(worker, &deliver, None);
 }
 
-/// Closes up to `count` open connections, in no particular order.
+/// Closes up to `count` open connections, chosen at random: neighbours came together, and would come back so.
 fn close_some(worker: &Rc<Worker>, count: usize, reason: CloseReason) {
     let mut open = all(worker);
     open.retain(|connection| connection.is_open());
-    let offset = backoff::jitter(std::time::Duration::from_secs(1)).as_nanos() as usize;
-    let len = open.len();
-    for step in 0..count.min(len) {
-        worker.close(&open[(offset + step) % len], reason);
+    let mut shuffle = backoff::Shuffle::new();
+    for _ in 0..count.min(open.len()) {
+        let at = shuffle.below(open.len());
+        worker.close(&open.swap_remove(at), reason);
     }
 }
 
