@@ -63,6 +63,26 @@ impl Metrics {
     /// # Errors
     /// When a family of the same name is registered already.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let metrics = Self::new()?;
+        registry.register(Box::new(metrics.connections.clone()))?;
+        registry.register(Box::new(metrics.opened.clone()))?;
+        registry.register(Box::new(metrics.closed.clone()))?;
+        registry.register(Box::new(metrics.refused.clone()))?;
+        registry.register(Box::new(metrics.deliveries.clone()))?;
+        registry.register(Box::new(metrics.dropped.clone()))?;
+        registry.register(Box::new(metrics.delivery_seconds.clone()))?;
+        registry.register(Box::new(metrics.records.clone()))?;
+        registry.register(Box::new(metrics.turn_seconds.clone()))?;
+        registry.register(Box::new(metrics.sockets.clone()))?;
+        registry.register(Box::new(metrics.draining.clone()))?;
+        registry.register(Box::new(metrics.accept_errors.clone()))?;
+        for reason in REASONS {
+            metrics.refused.with_label_values(&[reason]);
+        }
+        Ok(metrics)
+    }
+
+    fn new() -> Result<Self, prometheus::Error> {
         let opts = |name: &str, text: &str| Opts::new(name, text).namespace("fanfare");
         let seconds = |name: &str, text: &str| {
             HistogramOpts::new(name, text)
@@ -72,7 +92,7 @@ impl Metrics {
                     0.25, 0.5, 1.0, 2.5,
                 ])
         };
-        let metrics = Self {
+        Ok(Self {
             connections: IntGaugeVec::new(opts("connections", "Open connections"), &["transport"])?,
             opened: IntCounterVec::new(
                 opts("connections_opened_total", "Connections opened"),
@@ -124,22 +144,6 @@ impl Metrics {
                 "accept_errors_total",
                 "Connections that could not be accepted",
             ))?,
-        };
-        registry.register(Box::new(metrics.connections.clone()))?;
-        registry.register(Box::new(metrics.opened.clone()))?;
-        registry.register(Box::new(metrics.closed.clone()))?;
-        registry.register(Box::new(metrics.refused.clone()))?;
-        for reason in REASONS {
-            metrics.refused.with_label_values(&[reason]);
-        }
-        registry.register(Box::new(metrics.deliveries.clone()))?;
-        registry.register(Box::new(metrics.dropped.clone()))?;
-        registry.register(Box::new(metrics.delivery_seconds.clone()))?;
-        registry.register(Box::new(metrics.records.clone()))?;
-        registry.register(Box::new(metrics.turn_seconds.clone()))?;
-        registry.register(Box::new(metrics.sockets.clone()))?;
-        registry.register(Box::new(metrics.draining.clone()))?;
-        registry.register(Box::new(metrics.accept_errors.clone()))?;
-        Ok(metrics)
+        })
     }
 }
