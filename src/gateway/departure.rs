@@ -106,7 +106,6 @@ struct Leaving {
 impl Departing for Leaving {
     fn fail_readiness(&self) {
         self.node.admission.enter_stage(Stage::Waiting);
-        self.node.metrics.draining.set(1);
         self.supervisor.stopping(self.sockets());
     }
 
@@ -119,10 +118,9 @@ impl Departing for Leaving {
         self.node.admission.open()
     }
 
-    fn close_some(&self, count: usize) {
-        let workers = self.node.pubsub.mailboxes().len().max(1);
-        self.node.pubsub.tell_workers(&Entry::CloseSome {
-            count: count.div_ceil(workers),
+    fn close_one_in(&self, share: u32) {
+        self.node.pubsub.tell_workers(&Entry::CloseOneIn {
+            share,
             reason: CloseReason::Restart,
         });
     }

@@ -7,6 +7,7 @@ mod builder;
 mod check;
 mod departure;
 mod door;
+mod gauges;
 mod history;
 mod inbox;
 mod panics;

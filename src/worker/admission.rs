@@ -166,6 +166,11 @@ impl Admission {
         self.progress.departure()
     }
 
+    /// Says whether the node was told to go.
+    pub fn is_leaving(&self) -> bool {
+        self.stage() > Stage::Serving
+    }
+
     /// Says whether another connection would be let in, for `/readyz`.
     pub fn is_ready(&self) -> bool {
         self.stage() == Stage::Serving && self.open() < self.connections_max

@@ -82,7 +82,7 @@ fn take(worker: &Rc<Worker>, entry: Entry) {
                 waker.wake();
             }
         }
-        Entry::CloseSome { count, reason } => close_some(worker, count, reason),
+        Entry::CloseOneIn { share, reason } => close_one_in(worker, share, reason),
     }
 }
 
@@ -154,12 +154,16 @@ fn tell_missed(worker: &Rc<Worker>, topic: Topic, missed: Missed) {
     fan_out(worker, &deliver, None);
 }
 
-/// Closes up to `count` open connections, chosen at random: neighbours came together, and would come back so.
-fn close_some(worker: &Rc<Worker>, count: usize, reason: CloseReason) {
+/// Closes one open connection in `share`, chosen at random: neighbours came together, and would come back so.
+///
+/// What does not divide is closed by chance, so that a worker with few connections neither hurries nor lags.
+fn close_one_in(worker: &Rc<Worker>, share: u32, reason: CloseReason) {
     let mut open = all(worker);
     open.retain(|connection| connection.is_open());
+    let share = share.max(1) as usize;
     let mut shuffle = backoff::Shuffle::new();
-    for _ in 0..count.min(open.len()) {
+    let by_chance = open.len() + shuffle.below(share);
+    for _ in 0..(by_chance / share).min(open.len()) {
         let at = shuffle.below(open.len());
         worker.close(&open.swap_remove(at), reason);
     }
