@@ -144,23 +144,19 @@ fn tell_overloaded(worker: &Rc<Worker>, topic: Topic) {
     fan_out(worker, &deliver, None);
 }
 
-/// Closes one open connection in `share`, in no particular order.
+/// Closes one open connection in `share`, chosen at random: neighbours came together, and would come back so.
 ///
 /// What does not divide is closed by chance, so that a worker with few connections neither hurries nor lags.
 fn close_one_in(worker: &Rc<Worker>, share: u32, reason: CloseReason) {
     let mut open = all(worker);
     open.retain(|connection| connection.is_open());
-    let len = open.len();
-    let by_chance = len + random_below(share);
-    let offset = random_below(u32::MAX);
-    for step in 0..(by_chance / share.max(1) as usize).min(len) {
-        worker.close(&open[(offset + step) % len], reason);
+    let share = share.max(1) as usize;
+    let mut shuffle = backoff::Shuffle::new();
+    let by_chance = open.len() + shuffle.below(share);
+    for _ in 0..(by_chance / share).min(open.len()) {
+        let at = shuffle.below(open.len());
+        worker.close(&open.swap_remove(at), reason);
     }
-}
-
-/// A random number below `end`; 0 when there is no entropy.
-fn random_below(end: u32) -> usize {
-    backoff::jitter(std::time::Duration::from_nanos(end.into())).as_nanos() as usize
 }
 
 pub(super) fn find(worker: &Worker, socket: SocketId) -> Option<Rc<Connection>> {

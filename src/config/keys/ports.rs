@@ -84,6 +84,14 @@ pub(super) const TRANSPORT: &[Key] = &[
             )
         },
     ),
+    Key::new(
+        "transport",
+        "proxy_protocol",
+        "false",
+        Unit::Boolean,
+        "Whether the trusted proxies, and nobody else, begin each connection with a PROXY protocol header, version 1 or 2; its source is the client's address. Needs `trusted_proxies`.",
+        |draft, text| put(&mut draft.settings.transport.proxy_protocol, boolean(text)),
+    ),
 ];
 
 pub(super) const BROKER: &[Key] = &[
