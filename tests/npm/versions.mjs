@@ -17,8 +17,18 @@ export function phoenix(version) {
   // What an older one takes from its page, before it is loaded.
   globalThis.self = globalThis;
   globalThis.window = globalThis;
+  // 1.2 names a variable that is not there, and reads the window's.
+  globalThis.status = "";
   globalThis.XMLHttpRequest = XMLHttpRequest;
   return require(`phoenix-${version}`);
+}
+
+/**
+ * How long to wait before a try, in ms: a quick version of the clients' own schedules. It grows as they do: until 1.3
+ * a client that waits for its join joins again at each step and then takes no earlier answer.
+ */
+function soon(tries) {
+  return Math.min(SOON_MS * 2 ** (tries - 1), 2_000);
 }
 
 /** A socket of a version, not connected yet. */
@@ -27,8 +37,8 @@ export function socket(url, version, transport) {
   return new Socket(url, {
     transport: transport === "longpoll" ? LongPoll : WebSocket,
     timeout: LIMIT_MS,
-    reconnectAfterMs: () => SOON_MS,
-    rejoinAfterMs: () => SOON_MS,
+    reconnectAfterMs: soon,
+    rejoinAfterMs: soon,
   });
 }
 
