@@ -7,7 +7,9 @@ import WebSocket from "ws";
 import { XMLHttpRequest } from "./xhr.mjs";
 
 const require = createRequire(import.meta.url);
-const LIMIT_MS = 20_000;
+// How long a step may take: a client that has lost a request notices after its own timeout, and tries again.
+const LIMIT_MS = 45_000;
+const TIMEOUT_MS = 12_000;
 const SOON_MS = 50;
 const EVENTS = ["new_msg", "others", "pushed"];
 
@@ -36,7 +38,7 @@ export function socket(url, version, transport) {
   const { Socket, LongPoll } = phoenix(version);
   return new Socket(url, {
     transport: transport === "longpoll" ? LongPoll : WebSocket,
-    timeout: LIMIT_MS,
+    timeout: TIMEOUT_MS,
     reconnectAfterMs: soon,
     rejoinAfterMs: soon,
   });
