@@ -146,7 +146,7 @@ impl Peer {
 
 /// Sockets, and the doubles that perform their outputs in the worker's order.
 struct Pure {
-    around: Surroundings,
+    around: Arc<Surroundings>,
     peers: Vec<Peer>,
     table: Table,
     turns: Vec<(Seat, PendingTurn)>,
@@ -159,12 +159,12 @@ impl Pure {
     fn new() -> Self {
         let registry = prometheus::Registry::new();
         Self {
-            around: Surroundings {
+            around: Arc::new(Surroundings {
                 router: Arc::new(fixture_channels::router()),
                 ports: Arc::new(NoStore),
                 limits: Arc::new(fixture_channels::limits()),
                 metrics: Metrics::register(&registry).expect("an empty registry"),
-            },
+            }),
             peers: Vec::new(),
             table: Table::default(),
             turns: Vec::new(),
@@ -317,7 +317,7 @@ impl Transport for Pure {
             headers: Vec::new(),
             auth_token: None,
         };
-        let client = Client::new(Params::default(), info, Accepted::default());
+        let client = Client::new(Accepted::default()).keeping(Params::default(), info);
         let host = Places {
             table: self.table.clone(),
             client: self.peers.len(),

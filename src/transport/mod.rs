@@ -15,4 +15,4 @@ pub use forwarded::{Network, NotNetwork, client_address, counted_as};
 pub use handshake::{Opening, Refusal, check_origin, connect_info, open, upgrade};
 pub use mount::{Connect, Denied, Mount, Open, PathPattern};
 pub use origin::{OriginPolicy, RequestOrigin};
-pub use websocket::{ReadEnd, limits_of, read_end};
+pub use websocket::{Incoming, WebSocketReader};

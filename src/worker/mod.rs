@@ -59,7 +59,7 @@ pub struct Served {
     /// The mount.
     pub mount: Mount,
     /// Router, ports, limits and metrics of its sockets.
-    pub around: Surroundings,
+    pub around: Arc<Surroundings>,
 }
 
 /// What every worker of a node shares.
@@ -128,6 +128,8 @@ pub struct Worker {
     body_bytes: Cell<usize>,
     accepting: Cell<bool>,
     accept_waker: RefCell<Option<Waker>>,
+    /// What sockets are read into, one at a time.
+    read_buffer: Cell<Vec<u8>>,
 }
 
 impl Worker {
@@ -149,6 +151,7 @@ impl Worker {
             body_bytes: Cell::new(0),
             accepting: Cell::new(true),
             accept_waker: RefCell::new(None),
+            read_buffer: Cell::default(),
         }
     }
 
@@ -366,7 +369,7 @@ impl Worker {
         let silent_ms = now_ms.saturating_sub(connection.heard_at_ms.get());
         if now_ms >= connection.cut_at_ms.get() {
             connection.reset();
-        } else if u128::from(silent_ms) >= connection.idle.as_millis() {
+        } else if silent_ms >= connection.idle_ms {
             self.close(connection, CloseReason::Idle);
         } else if expires_at.is_some_and(|at| at <= now_s) {
             self.close(connection, CloseReason::TokenExpired);
