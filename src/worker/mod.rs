@@ -47,6 +47,9 @@ use table::Table;
 /// How long a closing connection may take to go before it is cut off.
 const LINGER: Duration = Duration::from_secs(5);
 
+/// Room for touched connections that a worker keeps.
+const DIRTY_KEPT: usize = 1_024;
+
 /// How long a worker may not turn before the node counts as hung, in microseconds.
 const STALLED_US: i64 = 10_000_000;
 
@@ -355,6 +358,16 @@ impl Worker {
             for connection in all {
                 self.check(&connection, now_ms, now_s);
             }
+            self.give_back();
+        }
+    }
+
+    /// Gives back the room of a crowd that has gone.
+    fn give_back(&self) {
+        let mut connections = self.connections.borrow_mut();
+        if connections.len() < connections.capacity() / 4 {
+            connections.shrink_to_fit();
+            self.dirty.borrow_mut().shrink_to(DIRTY_KEPT);
         }
     }
 
