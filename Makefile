@@ -2,10 +2,10 @@
 
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help setup test faults fuzz lint fmt reference run demo clean
+.PHONY: help setup test faults fuzz lint fmt reference run demo loadtest rolling-restart clean
 
 help: ## says what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## installs what the tests need and is missing: Redis, Postgres, Node.js, Chromium, packages of npm
 	@bash tests/setup.sh
@@ -37,6 +37,12 @@ run: ## runs a node on http://127.0.0.1:4000, as released
 
 demo: ## runs a node that keeps nothing; open http://127.0.0.1:4000 twice
 	$(CARGO) run --locked --release -- --database-url sqlite::memory:
+
+loadtest: setup ## runs the k6 smoke set against two nodes with Redis and Postgres; FANFARE_BIN and P95_MS choose
+	@tests/ops/load/run.sh loadtest
+
+rolling-restart: setup ## restarts three nodes in turn under load: with a drain, all at once, killed; minutes
+	@tests/ops/load/run.sh rolling-restart
 
 clean: ## removes what was built and installed here
 	$(CARGO) clean

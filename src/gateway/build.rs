@@ -16,7 +16,7 @@ use super::inbox::{LateHub, Taken, inbox};
 use super::ports::{SharedPorts, StorePorts};
 use super::presence::Driver;
 use super::sockets::Descriptors;
-use super::{Failure, open_store, sockets};
+use super::{Failure, gauges, open_store, sockets};
 use crate::auth::Verifier;
 use crate::broker::{self, Broker, Inbox, LocalBroker, RedisBroker};
 use crate::channel::Pattern;
@@ -99,6 +99,7 @@ pub(super) async fn start(blueprint: Blueprint) -> Result<Running, Failure> {
         pages: own_pages(&blueprint, verifier),
         beats: (0..workers).map(|_| AtomicI64::new(started_at)).collect(),
     });
+    gauges::register(&registry, &node, (&limits, &settings.store)).map_err(metrics)?;
     let facts = facts(settings, &listeners, &admin_listener, started_at)?;
     let running = Running {
         node: node.clone(),
@@ -280,6 +281,8 @@ fn served(
     if blueprint.declared {
         mounts.push(declared(&blueprint.settings, limits, ports)?);
     }
+    let kinds = mounts.iter().flat_map(|mount| mount.router.kinds());
+    kinds.for_each(|kind| metrics.start_at_zero(kind));
     let serve = |mount: Mount| {
         let around = Arc::new(Surroundings {
             router: mount.router.clone(),

@@ -112,10 +112,9 @@ impl Departing for Leaving {
         self.node.admission.open()
     }
 
-    fn close_some(&self, count: usize) {
-        let workers = self.node.pubsub.mailboxes().len().max(1);
-        self.node.pubsub.tell_workers(&Entry::CloseSome {
-            count: count.div_ceil(workers),
+    fn close_one_in(&self, share: u32) {
+        self.node.pubsub.tell_workers(&Entry::CloseOneIn {
+            share,
             reason: CloseReason::Restart,
         });
     }

@@ -7,11 +7,13 @@ mod builder;
 mod check;
 mod departure;
 mod door;
+mod gauges;
 mod history;
 mod inbox;
 mod panics;
 mod ports;
 mod presence;
+mod probe;
 mod sockets;
 
 use std::fmt;
@@ -67,12 +69,12 @@ pub fn check(settings: Settings) -> Result<(), Failure> {
     control_runtime()?.block_on(check::check(&settings))
 }
 
-/// Connects to a node as a client does: heartbeat, join, leave.
+/// Connects to a node as a client does: heartbeat, join, leave; or asks one of its paths.
 ///
 /// # Errors
 /// [`Failure`] with the step that failed.
 pub fn probe(settings: Settings, probe: &Probe) -> Result<(), Failure> {
-    control_runtime()?.block_on(check::probe(&settings, probe))
+    control_runtime()?.block_on(probe::probe(&settings, probe))
 }
 
 /// The runtime of everything that is not a socket: Redis, the writer, presence, admin HTTP.

@@ -80,10 +80,10 @@ pub enum Entry {
     },
     /// Stop accepting connections.
     StopAccepting,
-    /// Close up to so many sockets, chosen at random.
-    CloseSome {
-        /// How many.
-        count: usize,
+    /// Close one socket in so many, of those that are open.
+    CloseOneIn {
+        /// In how many; 1 closes all.
+        share: u32,
         /// Why.
         reason: CloseReason,
     },
@@ -160,7 +160,7 @@ impl Mailbox {
             | Entry::Player(_)
             | Entry::Count { .. }
             | Entry::StopAccepting
-            | Entry::CloseSome { .. } => inner.entries.push_back(entry),
+            | Entry::CloseOneIn { .. } => inner.entries.push_back(entry),
         }
         drop(inner);
         self.waker.wake();

@@ -53,6 +53,13 @@ impl Metrics {
         registry.register(Box::new(metrics.histories.clone()))?;
         registry.register(Box::new(metrics.gone.clone()))?;
         registry.register(Box::new(metrics.topics_refused.clone()))?;
+        // A rate sees the first event of a series only when it was 0 before.
+        for origin in ["local", "remote"] {
+            metrics.broadcasts.with_label_values(&[origin]);
+        }
+        for source in ["memory", "store"] {
+            metrics.histories.with_label_values(&[source]);
+        }
         Ok(metrics)
     }
 }

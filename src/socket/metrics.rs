@@ -28,6 +28,18 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// Makes the series of a kind of channel, so that a rate sees the first event of each.
+    pub(crate) fn start_at_zero(&self, kind: &str) {
+        self.channels.with_label_values(&[kind]);
+        self.messages.with_label_values(&[kind]);
+        for status in ["ok", "error"] {
+            self.joins.with_label_values(&[kind, status]);
+        }
+        for callback in ["join", "handle_in"] {
+            self.callbacks.with_label_values(&[kind, callback]);
+        }
+    }
+
     /// Registers the families.
     ///
     /// # Errors
@@ -68,6 +80,9 @@ impl Metrics {
         registry.register(Box::new(metrics.joins.clone()))?;
         registry.register(Box::new(metrics.messages.clone()))?;
         registry.register(Box::new(metrics.replies.clone()))?;
+        for status in ["ok", "error"] {
+            metrics.replies.with_label_values(&[status]);
+        }
         registry.register(Box::new(metrics.callbacks.clone()))?;
         registry.register(Box::new(metrics.malformed.clone()))?;
         registry.register(Box::new(metrics.rate_limited.clone()))?;

@@ -144,6 +144,11 @@ impl Admission {
         self.draining.store(true, Ordering::Relaxed);
     }
 
+    /// Says whether the node was told to go.
+    pub fn is_leaving(&self) -> bool {
+        self.unready.load(Ordering::Relaxed)
+    }
+
     /// Says whether another connection would be let in, for `/readyz`.
     pub fn is_ready(&self) -> bool {
         !self.unready.load(Ordering::Relaxed) && self.open() < self.connections_max

@@ -83,7 +83,7 @@ pub(super) fn finish(worker: &Rc<Worker>, connection: &Rc<Connection>, code: u16
         .borrow_mut()
         .try_remove(connection.id.slot as usize);
     let (metrics, transport) = (&worker.node.metrics, connection.link.label());
-    metrics.closed.with_label_values(&[&code.to_string()]).inc();
+    metrics.count_closed(code);
     metrics.connections.with_label_values(&[transport]).dec();
     metrics
         .sockets

@@ -6,6 +6,8 @@ use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
 };
 
+use crate::channel::Body;
+
 /// The counters that every worker of a node shares.
 #[derive(Clone)]
 pub struct Metrics {
@@ -13,7 +15,7 @@ pub struct Metrics {
     pub connections: IntGaugeVec,
     /// `fanfare_connections_opened_total{transport}`.
     pub opened: IntCounterVec,
-    /// `fanfare_connections_closed_total{code}`: by close code; 1006 is a peer that vanished.
+    /// `fanfare_connections_closed_total{code}`: by close code; 1006 is a peer that vanished, see [`CODES`].
     pub closed: IntCounterVec,
     /// `fanfare_connect_refused_total{reason}`: handshakes refused before the upgrade.
     pub refused: IntCounterVec,
@@ -31,7 +33,46 @@ pub struct Metrics {
     pub sockets: IntGaugeVec,
 }
 
+/// The close codes that are told apart; a peer may say any number, and the rest is `other`.
+const CODES: [&str; 11] = [
+    "1000", "1001", "1002", "1005", "1006", "1007", "1008", "1009", "1011", "1012", "1013",
+];
+
+/// What becomes of a record.
+const OUTCOMES: [&str; 5] = ["stored", "known", "refused", "unavailable", "abandoned"];
+
 impl Metrics {
+    /// Counts a closed connection.
+    pub(super) fn count_closed(&self, code: u16) {
+        let code = code.to_string();
+        let known = CODES.iter().find(|known| **known == code);
+        let label = known.unwrap_or(&"other");
+        self.closed.with_label_values(&[label]).inc();
+    }
+
+    /// Makes every series that can be named, so that a rate sees the first event of each.
+    fn starting_at_zero(self) -> Self {
+        for transport in ["websocket", "longpoll"] {
+            self.connections.with_label_values(&[transport]);
+            self.opened.with_label_values(&[transport]);
+        }
+        for code in CODES.iter().chain(&["other"]) {
+            self.closed.with_label_values(&[code]);
+        }
+        for reason in ["slow", "serializer", "transport", "mailbox"] {
+            self.dropped.with_label_values(&[reason]);
+        }
+        for path in ["local", "remote"] {
+            self.delivery_seconds.with_label_values(&[path]);
+        }
+        for kind in Body::KINDS {
+            for outcome in OUTCOMES {
+                self.records.with_label_values(&[kind, outcome]);
+            }
+        }
+        self
+    }
+
     /// Registers the families.
     ///
     /// # Errors
@@ -104,6 +145,31 @@ impl Metrics {
         registry.register(Box::new(metrics.records.clone()))?;
         registry.register(Box::new(metrics.turn_seconds.clone()))?;
         registry.register(Box::new(metrics.sockets.clone()))?;
-        Ok(metrics)
+        Ok(metrics.starting_at_zero())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_of_the_peers_own_is_counted_as_other() {
+        let metrics = Metrics::register(&Registry::new()).unwrap();
+        for (code, label) in [
+            (1001, "1001"),
+            (1006, "1006"),
+            (4007, "other"),
+            (0, "other"),
+        ] {
+            let counted = metrics.closed.with_label_values(&[label]);
+            let before = counted.get();
+            metrics.count_closed(code);
+            assert_eq!(counted.get(), before + 1, "{code}");
+        }
+        for reason in crate::protocol::CloseReason::ALL {
+            let code = reason.code().to_string();
+            assert!(CODES.contains(&code.as_str()), "{reason:?}");
+        }
     }
 }

@@ -82,7 +82,7 @@ fn take(worker: &Rc<Worker>, entry: Entry) {
                 waker.wake();
             }
         }
-        Entry::CloseSome { count, reason } => close_some(worker, count, reason),
+        Entry::CloseOneIn { share, reason } => close_one_in(worker, share, reason),
     }
 }
 
@@ -154,15 +154,23 @@ fn tell_missed(worker: &Rc<Worker>, topic: Topic, missed: Missed) {
     fan_out(worker, &deliver, None);
 }
 
-/// Closes up to `count` open connections, in no particular order.
-fn close_some(worker: &Rc<Worker>, count: usize, reason: CloseReason) {
+/// Closes one open connection in `share`, in no particular order.
+///
+/// What does not divide is closed by chance, so that a worker with few connections neither hurries nor lags.
+fn close_one_in(worker: &Rc<Worker>, share: u32, reason: CloseReason) {
     let mut open = all(worker);
     open.retain(|connection| connection.is_open());
-    let offset = backoff::jitter(std::time::Duration::from_secs(1)).as_nanos() as usize;
     let len = open.len();
-    for step in 0..count.min(len) {
+    let by_chance = len + random_below(share);
+    let offset = random_below(u32::MAX);
+    for step in 0..(by_chance / share.max(1) as usize).min(len) {
         worker.close(&open[(offset + step) % len], reason);
     }
+}
+
+/// A random number below `end`; 0 when there is no entropy.
+fn random_below(end: u32) -> usize {
+    backoff::jitter(std::time::Duration::from_nanos(end.into())).as_nanos() as usize
 }
 
 pub(super) fn find(worker: &Worker, socket: SocketId) -> Option<Rc<Connection>> {

@@ -29,7 +29,7 @@ use crate::channel::Accepted;
 use crate::clock;
 use crate::pubsub::{Answer, AnswerTo, Asked, Entry, Question, SessionId, SocketId, What};
 use crate::transport::longpoll::{
-    self, Asking, Session, Status, bad_request, is_ndjson, overloaded, preflight, status,
+    self, Asking, Session, Status, bad_request, is_ndjson, objects, overloaded, preflight, status,
     with_token,
 };
 use crate::transport::{Denied, Mount, Opening};
@@ -78,7 +78,10 @@ pub(super) async fn serve(
 async fn poll(worker: Rc<Worker>, asking: Asking, caller: Caller) -> Response {
     if let Some((session, token)) = &asking.session {
         match ask(&worker, &caller.served.mount, session, What::Poll).await {
-            Answer::Messages(list) => return with_token(Status::Ok, token, &list),
+            Answer::Messages(list) => {
+                let objects = asking.takes_objects.then(|| objects(&list)).flatten();
+                return with_token(Status::Ok, token, &objects.unwrap_or(list));
+            }
             Answer::Nothing => return with_token(Status::Nothing, token, b"[]"),
             Answer::Gone
             | Answer::Working
