@@ -10,6 +10,9 @@ use bytes::{Buf, Bytes};
 /// The most slices that one vectored write takes.
 pub const SLICES_MAX: usize = 64;
 
+/// Room for frames behind the first, made when there is a second.
+const GATHERED: usize = 8;
+
 /// The outbox is full: the client reads too slowly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutboxFull;
@@ -68,7 +71,13 @@ impl Outbox {
         self.bytes += frame.len();
         match &self.first {
             None => self.first = Some(frame),
-            Some(_) => self.rest.push_back(frame),
+            Some(_) => {
+                if self.rest.is_empty() {
+                    // Where a second gathers, there are more to come.
+                    self.rest.reserve(GATHERED);
+                }
+                self.rest.push_back(frame);
+            }
         }
     }
 

@@ -285,3 +285,14 @@ impl Connection {
         self.faulty.get()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every connection has one, so that each byte counts by the million.
+    #[test]
+    fn a_connection_is_no_larger_than_it_was() {
+        assert!(size_of::<Connection>() <= 480);
+    }
+}
