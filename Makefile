@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help setup test faults fuzz lint fmt reference run demo loadtest rolling-restart clean
+.PHONY: help setup test ops-test faults fuzz lint fmt reference chart-files chart-reference run demo loadtest rolling-restart clean
 
 help: ## says what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ setup: ## installs what the tests need and is missing: Redis, Postgres, Node.js,
 test: setup ## sets up and runs every test
 	$(CARGO) test --locked --all-targets
 	$(CARGO) test --locked --doc
+
+ops-test: setup ## tests the chart, rules, dashboards, load tests and image; OPS chooses, all without a cluster
+	CARGO="$(CARGO)" tests/ops/run.sh $(OPS)
 
 faults: setup ## runs what is too heavy for every change: crowds, and every fault with many seeds, for hours; LEDGER_FAULT, LEDGER_SEEDS and LEDGER_SIZE choose
 	$(CARGO) test --locked --release --tests -- --ignored --nocapture
@@ -31,6 +34,15 @@ reference: ## writes the manual's page of settings from the table of settings
 	$(CARGO) build --locked --quiet --example settings-reference
 	$(CARGO) run --locked --quiet --example settings-reference > src/manual/.settings.md
 	mv src/manual/.settings.md src/manual/settings.md
+
+chart-files: ## copies rules and dashboards of deploy/ into the chart
+	mkdir -p helm/fanfare/files/rules helm/fanfare/files/dashboards
+	rm -f helm/fanfare/files/rules/*.yml helm/fanfare/files/dashboards/*.json
+	cp deploy/prometheus/rules/*.yml helm/fanfare/files/rules/
+	cp deploy/grafana/dashboards/*.json helm/fanfare/files/dashboards/
+
+chart-reference: ## writes the tables of the chart's README and the descriptions of its schema from its values
+	$(or $(wildcard target/ops/chart/venv/bin/python),python3) tests/ops/chart/reference.py
 
 run: ## runs a node on http://127.0.0.1:4000, as released
 	$(CARGO) run --locked --release

@@ -79,6 +79,6 @@ async fn redis(settings: &Settings) -> Result<String, String> {
     let inbox: broker::Inbox = Arc::new(|_| {});
     RedisBroker::connect(&settings.broker, inbox, metrics)
         .await
-        .map(|_| String::from("redis"))
+        .map(|(broker, _)| broker.describe())
         .map_err(|error| error.to_string())
 }

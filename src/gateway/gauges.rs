@@ -13,7 +13,7 @@ use crate::limits::Limits;
 use crate::store;
 use crate::worker::Node;
 
-/// Registers `fanfare_ready`, `fanfare_draining` and the bounds of the node; the series of each worker start at 0.
+/// Registers `fanfare_ready`, `fanfare_draining`, `fanfare_handshakes_in_flight` and the bounds of the node; the series of each worker start at 0.
 ///
 /// # Errors
 /// When one of the names is registered already.
@@ -26,6 +26,10 @@ pub(super) fn register(
         node: node.clone(),
         ready: IntGauge::new("fanfare_ready", "1 while another client would be let in")?,
         draining: IntGauge::new("fanfare_draining", "1 from the signal to go on")?,
+        handshakes: IntGauge::new(
+            "fanfare_handshakes_in_flight",
+            "Handshakes whose connect hook is under way",
+        )?,
     };
     registry.register(Box::new(state))?;
     for worker in 0..node.beats.len() {
@@ -64,12 +68,14 @@ struct State {
     node: Arc<Node>,
     ready: IntGauge,
     draining: IntGauge,
+    handshakes: IntGauge,
 }
 
 impl Collector for State {
     fn desc(&self) -> Vec<&Desc> {
         let mut descs = self.ready.desc();
         descs.extend(self.draining.desc());
+        descs.extend(self.handshakes.desc());
         descs
     }
 
@@ -77,8 +83,12 @@ impl Collector for State {
         let admission = &self.node.admission;
         self.ready.set(admission.is_ready().into());
         self.draining.set(admission.is_leaving().into());
+        let handshakes = admission.handshakes();
+        self.handshakes
+            .set(i64::try_from(handshakes).unwrap_or(i64::MAX));
         let mut families = self.ready.collect();
         families.extend(self.draining.collect());
+        families.extend(self.handshakes.collect());
         families
     }
 }

@@ -15,13 +15,15 @@ mod ports;
 mod presence;
 mod probe;
 mod sockets;
+mod supervisor;
 
 use std::fmt;
 
 pub use builder::{Gateway, Started};
 pub use panics::log_panics;
 
-use crate::config::{Probe, Settings};
+use crate::config::{self, Probe, Settings};
+use supervisor::Supervisor;
 
 /// Why a command failed, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,10 +45,15 @@ impl Failure {
 
 /// Runs a node with the channels that its settings declare, until it is told to go (SIGTERM, SIGINT).
 ///
+/// The supervisor that `NOTIFY_SOCKET` names is told when the node listens and when it begins to drain.
+///
 /// # Errors
 /// [`Failure`] when it can't start, or when records were left unstored at the end.
 pub fn serve(settings: Settings) -> Result<(), Failure> {
-    Gateway::declared(settings).start()?.until_told()
+    let supervisor = Supervisor::at(config::notify_socket());
+    let started = Gateway::declared(settings).start()?;
+    supervisor.ready();
+    started.supervised(supervisor).until_told()
 }
 
 /// Applies the migrations.

@@ -45,4 +45,7 @@ pub mod decisions {
 
     #[doc = include_str!("decisions/0005-v1-close-carries-the-joins-ref.md")]
     pub mod v1_close_carries_the_joins_ref {}
+
+    #[doc = include_str!("decisions/0006-a-cluster-has-lanes.md")]
+    pub mod a_cluster_has_lanes {}
 }

@@ -86,6 +86,8 @@ pub(super) struct Connection {
     pub(super) cut_at_ms: Cell<u64>,
     /// How long it may be silent, in milliseconds.
     pub(super) idle_ms: u64,
+    /// When it has reached its age, in seconds of the worker's life; `u32::MAX`: never.
+    pub(super) aged_at_s: u32,
     ended: Cell<bool>,
     faulty: Cell<bool>,
     reader: RefCell<Option<Waker>>,
@@ -100,6 +102,7 @@ pub(super) struct Parts {
     pub(super) outbox: Outbox,
     pub(super) link: Link,
     pub(super) idle: Duration,
+    pub(super) aged_at_s: u32,
     /// The milliseconds of the worker's life.
     pub(super) now_ms: u64,
     pub(super) place: (Seat, Option<Rc<Entered>>),
@@ -121,6 +124,7 @@ impl Connection {
             heard_at_ms: Cell::new(parts.now_ms),
             cut_at_ms: Cell::new(u64::MAX),
             idle_ms: parts.idle.as_millis() as u64,
+            aged_at_s: parts.aged_at_s,
             ended: Cell::new(false),
             faulty: Cell::new(false),
             reader: RefCell::new(None),

@@ -7,10 +7,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Worker;
 use super::admission::{Entered, Seat};
 use super::connection::{Connection, Link, Parts};
 use super::member::Members;
+use super::{Worker, age};
 use crate::channel::Client;
 use crate::protocol::{CloseReason, Serializer};
 use crate::pubsub::SocketId;
@@ -35,6 +35,7 @@ pub(super) fn open(worker: &Rc<Worker>, opened: Opened) -> Rc<Connection> {
         worker: worker.clone(),
         connection: Cell::new(None),
     });
+    let age_s = opened.around.limits.max_connection_age_seconds;
     let outbox = Outbox::new(opened.around.limits.outbox_bytes);
     let mut socket = Socket::new(
         opened.serializer,
@@ -56,6 +57,7 @@ pub(super) fn open(worker: &Rc<Worker>, opened: Opened) -> Rc<Connection> {
         outbox,
         link: opened.link,
         idle: opened.idle,
+        aged_at_s: age::reached_at_s(worker.elapsed_ms(), age_s),
         now_ms: worker.elapsed_ms(),
         place: opened.place,
     }));

@@ -94,11 +94,11 @@ async fn poll(worker: Rc<Worker>, asking: Asking, caller: Caller) -> Response {
         return refuse(&worker, "forbidden", status(Status::Forbidden));
     };
     // The bounds come before the hook, which may ask the store.
-    let seat = match worker.node.admission.admit(clock::now(), caller.address) {
-        Ok(seat) => seat,
+    let (seat, handshake) = match worker.node.admission.admit(clock::now(), caller.address) {
+        Ok(admitted) => admitted,
         Err(refused) => return refuse(&worker, refused.label(), overloaded(refused.retry_after())),
     };
-    match listener::ask(&caller.served.mount, &opening).await {
+    match listener::ask(&caller.served.mount, &opening, handshake).await {
         Ok(accepted) => open(&worker, opening, accepted, &caller.served, seat),
         Err(denied) => deny(&worker, &denied),
     }
@@ -227,7 +227,6 @@ fn deny(worker: &Worker, denied: &Denied) -> Response {
 }
 
 fn refuse(worker: &Worker, label: &str, answer: Response) -> Response {
-    let refused = &worker.node.metrics.refused;
-    refused.with_label_values(&[label]).inc();
+    worker.node.metrics.count_refused(label);
     answer
 }
