@@ -14,7 +14,7 @@ test: setup ## sets up and runs every test
 	$(CARGO) test --locked --all-targets
 	$(CARGO) test --locked --doc
 
-ops-test: setup ## tests the chart, rules, dashboards, load tests and image; OPS chooses, all without a cluster
+ops-test: setup ## tests the chart, rules, dashboards, load tests, proxies and image; OPS chooses, all without a cluster
 	CARGO="$(CARGO)" tests/ops/run.sh $(OPS)
 
 faults: setup ## runs what is too heavy for every change: crowds, and every fault with many seeds, for hours; LEDGER_FAULT, LEDGER_SEEDS and LEDGER_SIZE choose

@@ -85,16 +85,11 @@ fn every_explained_metric_exists() {
 
 #[test]
 fn every_explained_metric_is_there_from_the_start() {
-    // These have a series only once something was refused.
-    let late = [
-        "fanfare_connect_refused_total",
-        "fanfare_limit_reached_total",
-    ];
     let node = Setup::new().start();
     let page = support::http::get(node.admin, "/metrics").body;
     for name in names(&read("src/manual/operators.md"), "fanfare_") {
         let there = page.contains(&format!("# TYPE {name} "));
-        assert!(there || late.contains(&name.as_str()), "`{name}` is not");
+        assert!(there, "`{name}` is not");
     }
 }
 

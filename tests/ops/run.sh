@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tests of what operators use: chart, rules, dashboards, load tests, image. Says one line a piece.
+# The tests of what operators use: chart, rules, dashboards, load tests, proxies, image. Says one line a piece.
 # Arguments choose pieces. A piece exits 77 where it can't run; any other failure fails the whole.
 set -uo pipefail
 
@@ -14,7 +14,7 @@ if [ -z "${FANFARE_BIN:-}" ]; then
 fi
 
 failed=0
-for piece in "${@:-chart rules dashboards load image}"; do
+for piece in "${@:-chart rules dashboards load proxies image}"; do
   # Unquoted on purpose: the default is a list of words.
   for name in $piece; do
     if [ ! -x "$here/$name/run.sh" ]; then
