@@ -48,4 +48,7 @@ pub mod decisions {
 
     #[doc = include_str!("decisions/0006-a-cluster-has-lanes.md")]
     pub mod a_cluster_has_lanes {}
+
+    #[doc = include_str!("decisions/0007-we-read-websocket-frames-ourselves.md")]
+    pub mod we_read_websocket_frames_ourselves {}
 }
