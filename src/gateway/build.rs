@@ -80,6 +80,7 @@ pub(super) async fn start(blueprint: Blueprint) -> Result<Running, Failure> {
     let store = open_store(settings).await?;
     let hub = make_hub(workers, &link, &limits, &registry)?;
     let writer = start_writer(&store, settings, &limits, &registry)?;
+    start_sweeper(&store, settings, &registry)?;
     let verifier = verifier(settings).await?;
     let ports = make_ports(settings, &limits, &store, &players, &hub, &verifier);
     let shared = SharedPorts::new(Arc::new(ports));
@@ -240,6 +241,32 @@ fn start_writer(
         tokio::spawn(lane.run());
     }
     Ok(writer)
+}
+
+/// Sweeps what the declared channels do not keep.
+fn start_sweeper(
+    store: &Arc<dyn Store>,
+    settings: &Settings,
+    registry: &prometheus::Registry,
+) -> Result<(), Failure> {
+    let metrics =
+        store::SweepMetrics::register(registry).map_err(|error| Failure::new("metrics", error))?;
+    let rule = |declared: &Declaration| {
+        Some(store::Rule {
+            topics: Pattern::parse(&declared.topic).ok()?,
+            keep_for: declared.keep_for,
+            keep_records: declared.keep_records,
+        })
+    };
+    let retention = store::Retention {
+        rules: settings.channels.iter().filter_map(rule).collect(),
+        grace: settings.store.sweep_grace,
+    };
+    let sweeper = store::Sweeper::new(store.clone(), &settings.store, retention, metrics);
+    if let Some(sweeper) = sweeper {
+        tokio::spawn(sweeper.run());
+    }
+    Ok(())
 }
 
 fn make_ports(

@@ -6,8 +6,10 @@ mod config;
 mod migrations;
 mod players;
 mod postgres;
+mod retention;
 mod row;
 mod sqlite;
+mod sweeper;
 mod writer;
 
 use std::fmt;
@@ -18,7 +20,9 @@ use futures_util::future::BoxFuture;
 pub use config::{Config, NotSynchronousCommit, SynchronousCommit};
 pub use players::{LoadStart, PLAYER_TTL, PLAYERS_MAX, PlayerCache};
 pub use postgres::Postgres;
+pub use retention::{Next, Retention, Rule, Step, Swept};
 pub use sqlite::Sqlite;
+pub use sweeper::{SweepMetrics, Sweeper};
 pub use writer::{Completion, Full, Lane, Metrics, Outcome, Writer};
 
 use crate::channel::{Epoch, NewRecord, Record};
@@ -159,6 +163,13 @@ pub trait Store: Send + Sync + 'static {
         topic: &'a Topic,
         last_id: u64,
     ) -> BoxFuture<'a, Result<Head, StoreError>>;
+
+    /// Does one step of a sweep: removes some records that are not kept any longer, oldest first.
+    ///
+    /// Only the holder of the turn does anything; the turn, and the place where the sweep goes on, are in the
+    /// database, so that one node at a time sweeps and another goes on where it died. A topic's row, its last
+    /// place and its epoch stay: whoever resumes before what is left is told the gap.
+    fn sweep<'a>(&'a self, step: &'a Step) -> BoxFuture<'a, Result<Swept, StoreError>>;
 
     /// Finds a game by its slug; creates it (name = slug) when `create`.
     fn game<'a>(

@@ -5,6 +5,7 @@
 mod append;
 mod read;
 mod schema;
+mod sweep;
 
 use std::path::PathBuf;
 use std::thread;
@@ -15,7 +16,7 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot};
 
 use super::row;
-use super::{Batch, Config, Game, Head, Player, Range, Slice, Store, StoreError, Video};
+use super::{Batch, Config, Game, Head, Player, Range, Slice, Step, Store, StoreError, Swept, Video};
 use crate::channel::NewRecord;
 use crate::protocol::Topic;
 
@@ -209,6 +210,11 @@ impl Store for Sqlite {
             self.run(move |connection| append::renew_epoch(connection, &topic, last_id))
                 .await
         })
+    }
+
+    fn sweep<'a>(&'a self, step: &'a Step) -> BoxFuture<'a, Result<Swept, StoreError>> {
+        let step = step.clone();
+        Box::pin(self.run(move |connection| sweep::sweep(connection, &step)))
     }
 
     fn game<'a>(

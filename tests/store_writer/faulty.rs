@@ -3,11 +3,12 @@
 //! It never makes up an answer of its own.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use fanfare::channel::NewRecord;
 use fanfare::protocol::Topic;
-use fanfare::store::{Batch, Game, Head, Player, Range, Slice, Store, StoreError, Video};
+use fanfare::store::{Batch, Game, Head, Player, Range, Slice, Step, Store, StoreError, Swept, Video};
 use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 
@@ -19,11 +20,16 @@ pub enum Fault {
     AnswerLost,
 }
 
+/// No limit for [`Faulty::records_max`].
+pub const ANY: usize = usize::MAX;
+
 /// A store that fails as told, and keeps the sizes of the batches it was given.
 pub struct Faulty {
     inner: Arc<dyn Store>,
     faults: Mutex<VecDeque<Fault>>,
     batches: Mutex<Vec<usize>>,
+    /// A larger batch finds the store away.
+    pub records_max: AtomicUsize,
     /// One permit lets one `append` begin.
     pub gate: Semaphore,
     /// One permit for each `append` that came to the gate.
@@ -40,6 +46,7 @@ impl Faulty {
             inner,
             faults: Mutex::new(faults.into_iter().collect()),
             batches: Mutex::default(),
+            records_max: AtomicUsize::new(ANY),
             gate: Semaphore::new(permits),
             entered: Semaphore::new(0),
         })
@@ -68,6 +75,7 @@ impl Store for Faulty {
             let fault = self.faults.lock().expect("not poisoned").pop_front();
             let away = || Err(StoreError::Unavailable(String::from("as told")));
             match fault {
+                None if batch.len() > self.records_max.load(Ordering::Relaxed) => away(),
                 None => self.inner.append(batch).await,
                 Some(Fault::Away) => away(),
                 Some(Fault::AnswerLost) => {
@@ -96,6 +104,9 @@ impl Store for Faulty {
         last_id: u64,
     ) -> BoxFuture<'a, Result<Head, StoreError>> {
         self.inner.renew_epoch(topic, last_id)
+    }
+    fn sweep<'a>(&'a self, step: &'a Step) -> BoxFuture<'a, Result<Swept, StoreError>> {
+        self.inner.sweep(step)
     }
     fn game<'a>(
         &'a self,
