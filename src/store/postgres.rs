@@ -16,7 +16,9 @@ use std::time::Duration;
 use deadpool_postgres::{Object, Pool};
 use futures_util::future::BoxFuture;
 
-use super::{Batch, Config, Game, Head, Player, Range, Slice, Step, Store, StoreError, Swept, Video, row};
+use super::{
+    Batch, Config, Game, Head, Player, Range, Slice, Step, Store, StoreError, Swept, Video, row,
+};
 use crate::channel::NewRecord;
 use crate::protocol::Topic;
 

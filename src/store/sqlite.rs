@@ -16,7 +16,9 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot};
 
 use super::row;
-use super::{Batch, Config, Game, Head, Player, Range, Slice, Step, Store, StoreError, Swept, Video};
+use super::{
+    Batch, Config, Game, Head, Player, Range, Slice, Step, Store, StoreError, Swept, Video,
+};
 use crate::channel::NewRecord;
 use crate::protocol::Topic;
 

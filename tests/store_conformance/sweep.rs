@@ -36,7 +36,10 @@ fn step(holder: &str, keep_hours: Option<u64>, keep_records: Option<u64>) -> Ste
         rows_max: 100,
         now: clock::unix_us(),
         retention: Retention {
-            rules: vec![rule("kept:*", None, None), rule("*", keep_for, keep_records)],
+            rules: vec![
+                rule("kept:*", None, None),
+                rule("*", keep_for, keep_records),
+            ],
             grace: Duration::from_secs(3_600),
         },
     }
@@ -94,7 +97,10 @@ pub async fn places_and_epoch_stay_when_everything_is_swept(stores: Stores) {
     assert_eq!(stores.one.sweep(&step).await, swept(2, Next::Done));
     let after = stores.other.read(&topic("a"), ALL).await.expect("read");
     assert_eq!((after.head, after.records.len()), (before, 0));
-    assert_eq!(append(&stores.other, &[message("a", "3")]).await, [stored(3)]);
+    assert_eq!(
+        append(&stores.other, &[message("a", "3")]).await,
+        [stored(3)]
+    );
     let missed = Range::After { after: 1, count: 9 };
     assert_eq!(ids(&stores.one, "a", missed).await, [3]);
 }
@@ -113,13 +119,14 @@ pub async fn every_kind_of_record_is_swept(stores: Stores) {
     let step = step("one", Some(5), None);
     assert_eq!(stores.one.sweep(&step).await, swept(3, Next::Done));
     // What is gone is forgotten: its key may be used again.
-    assert_eq!(append(&stores.one, &[keyed("a", "p", "k")]).await, [stored(4)]);
+    assert_eq!(
+        append(&stores.one, &[keyed("a", "p", "k")]).await,
+        [stored(4)]
+    );
 }
 
 pub async fn a_step_removes_so_many_and_the_next_goes_on(stores: Stores) {
-    let batch: Vec<NewRecord> = (0..25)
-        .flat_map(|_| [aged("a", 9), aged("b", 9)])
-        .collect();
+    let batch: Vec<NewRecord> = (0..25).flat_map(|_| [aged("a", 9), aged("b", 9)]).collect();
     append(&stores.one, &batch).await;
     let step = Step {
         rows_max: 20,
@@ -156,11 +163,17 @@ pub async fn one_at_a_time_sweeps_and_another_goes_on_where_it_died(stores: Stor
     };
     let (long, none) = (Duration::from_secs(60), Duration::ZERO);
     let (one, other) = (&stores.one, &stores.other);
-    assert_eq!(one.sweep(&step_of("one", long)).await, swept(10, Next::Step));
+    assert_eq!(
+        one.sweep(&step_of("one", long)).await,
+        swept(10, Next::Step)
+    );
     let not_now = swept(0, Next::NotNow);
     assert_eq!(other.sweep(&step_of("other", long)).await, not_now);
     // The first one's turn ends with this step: it dies, in a way.
-    assert_eq!(one.sweep(&step_of("one", none)).await, swept(10, Next::Step));
+    assert_eq!(
+        one.sweep(&step_of("one", none)).await,
+        swept(10, Next::Step)
+    );
     let step = Step {
         rows_max: 11,
         now: clock::unix_us() + 1_000,

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 
 use fanfare::channel::NewRecord;
 use fanfare::protocol::Topic;
-use fanfare::store::{Batch, Game, Head, Player, Range, Slice, Step, Store, StoreError, Swept, Video};
+use fanfare::store::{
+    Batch, Game, Head, Player, Range, Slice, Step, Store, StoreError, Swept, Video,
+};
 use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 

@@ -132,7 +132,10 @@ impl Postgres {
     pub fn signal_sessions(&self, name: &str) {
         let pid = self.pid().expect("postgres runs");
         let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-        for child in children.expect("the kernel lists children").split_whitespace() {
+        for child in children
+            .expect("the kernel lists children")
+            .split_whitespace()
+        {
             let line = std::fs::read_to_string(format!("/proc/{child}/cmdline"));
             // Processes of the server have names such as `postgres: walwriter`; a session's has its address.
             if line.is_ok_and(|line| line.contains("127.0.0.1(")) {

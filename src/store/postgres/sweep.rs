@@ -126,7 +126,10 @@ async fn remove(client: &Object, cuts: &[Cut], rows_max: usize) -> Result<usize,
     let topics: Vec<&str> = cuts.iter().map(|cut| cut.topic.as_str()).collect();
     let older: Vec<Moment> = cuts.iter().map(|cut| Moment(cut.older_than)).collect();
     let seqs: Vec<i64> = cuts.iter().map(|cut| cut.seq_max).collect();
-    let spare: Vec<Moment> = cuts.iter().map(|cut| Moment(cut.spare_older_than)).collect();
+    let spare: Vec<Moment> = cuts
+        .iter()
+        .map(|cut| Moment(cut.spare_older_than))
+        .collect();
     let mut gone = 0;
     for sql in REMOVE.iter() {
         let left = i64::try_from(rows_max.saturating_sub(gone)).unwrap_or(i64::MAX);
