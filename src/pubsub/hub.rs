@@ -340,6 +340,13 @@ impl PubSub {
         })
     }
 
+    /// Returns the newest id that was delivered here, and its epoch.
+    pub fn position(&self, topic: &Topic) -> Option<(u64, Arc<str>)> {
+        let orders = self.order_shard(topic).lock();
+        let (last_id, epoch) = orders.get(topic)?.position()?;
+        Some((last_id, epoch.clone()))
+    }
+
     /// Says whether somebody has looked at the store for this topic already.
     pub fn has_position(&self, topic: &Topic) -> bool {
         let orders = self.order_shard(topic).lock();

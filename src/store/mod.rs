@@ -76,6 +76,23 @@ pub struct Batch {
     pub epochs: Vec<(Topic, Epoch)>,
 }
 
+/// Where a topic was seen to end: a store that ends before it, in the same epoch, has been set back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Floor {
+    /// The topic.
+    pub topic: Topic,
+    /// A place that was stored.
+    pub last_id: u64,
+    /// The epoch of that place.
+    pub epoch: Epoch,
+}
+
+/// What this node has seen of topics, for [`Store::append_above`].
+pub trait Seen: Send + Sync {
+    /// Returns the newest place of a topic that was delivered here; `None` where nothing was.
+    fn floor(&self, topic: &Topic) -> Option<Floor>;
+}
+
 /// Where a topic ends in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
@@ -142,7 +159,19 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// All or nothing. [`StoreError::Refused`] means that some record of the batch is bad.
-    fn append<'a>(&'a self, batch: &'a [NewRecord]) -> BoxFuture<'a, Result<Batch, StoreError>>;
+    fn append<'a>(&'a self, batch: &'a [NewRecord]) -> BoxFuture<'a, Result<Batch, StoreError>> {
+        self.append_above(batch, &[])
+    }
+
+    /// As [`Self::append`], for a node that has seen where topics ended: at most one floor a topic.
+    ///
+    /// A topic that ends below its floor, in the floor's epoch, was restored to an older state. It gets a new epoch
+    /// before anything is numbered, so that no place ever names two records.
+    fn append_above<'a>(
+        &'a self,
+        batch: &'a [NewRecord],
+        floors: &'a [Floor],
+    ) -> BoxFuture<'a, Result<Batch, StoreError>>;
 
     /// Reads a slice of a topic and its head in one snapshot.
     fn read<'a>(
@@ -157,10 +186,14 @@ pub trait Store: Send + Sync + 'static {
         topics: &'a [Topic],
     ) -> BoxFuture<'a, Result<Vec<Option<Head>>, StoreError>>;
 
-    /// Gives a topic a new epoch and raises its `last_seq` to at least `last_id`.
+    /// Ends an epoch of a topic, unless somebody else has: a new one, and a `last_seq` of at least `last_id`.
+    ///
+    /// When the topic is in another epoch than `ended` already, nothing happens: nodes that notice the same thing at
+    /// once agree on one new epoch. Returns where the topic is then.
     fn renew_epoch<'a>(
         &'a self,
         topic: &'a Topic,
+        ended: &'a str,
         last_id: u64,
     ) -> BoxFuture<'a, Result<Head, StoreError>>;
 

@@ -17,7 +17,8 @@ use deadpool_postgres::{Object, Pool};
 use futures_util::future::BoxFuture;
 
 use super::{
-    Batch, Config, Game, Head, Player, Range, Slice, Step, Store, StoreError, Swept, Video, row,
+    Batch, Config, Floor, Game, Head, Player, Range, Slice, Step, Store, StoreError, Swept, Video,
+    row,
 };
 use crate::channel::NewRecord;
 use crate::protocol::Topic;
@@ -180,10 +181,14 @@ impl Store for Postgres {
         Box::pin(self.run(|client| async move { Ok(client.batch_execute("select 1").await?) }))
     }
 
-    fn append<'a>(&'a self, batch: &'a [NewRecord]) -> BoxFuture<'a, Result<Batch, StoreError>> {
+    fn append_above<'a>(
+        &'a self,
+        batch: &'a [NewRecord],
+        floors: &'a [Floor],
+    ) -> BoxFuture<'a, Result<Batch, StoreError>> {
         Box::pin(async move {
             batch.iter().try_for_each(row::check)?;
-            let plan = &append::Plan::new(batch)?;
+            let plan = &append::Plan::new(batch, floors)?;
             self.run(|client| async move { append::append(&client, plan).await })
                 .await
         })
@@ -211,12 +216,15 @@ impl Store for Postgres {
     fn renew_epoch<'a>(
         &'a self,
         topic: &'a Topic,
+        ended: &'a str,
         last_id: u64,
     ) -> BoxFuture<'a, Result<Head, StoreError>> {
         Box::pin(async move {
             row::check_text([topic.as_str()])?;
-            self.run(|client| async move { append::renew_epoch(&client, topic, last_id).await })
-                .await
+            self.run(
+                |client| async move { append::renew_epoch(&client, topic, ended, last_id).await },
+            )
+            .await
         })
     }
 

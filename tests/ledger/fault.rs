@@ -229,7 +229,7 @@ impl Fault {
             | Self::PostgresReadOnly
             | Self::PostgresDiskFull
             | Self::SqliteDiskFull => Evidence::Retries,
-            Self::PostgresRestored | Self::NewEpoch => Evidence::Gaps,
+            Self::PostgresRestored => Evidence::Gaps,
             Self::NodeKill
             | Self::NodeKillUnpublished
             | Self::NodeDrain
@@ -243,6 +243,7 @@ impl Fault {
             // A pause of Postgres' connections for 5 s may be shorter than the patience with it, and slow
             // clients may be quick enough.
             Self::None
+            | Self::NewEpoch
             | Self::RedisFlush
             | Self::NodePause
             | Self::PostgresBlackhole
@@ -276,6 +277,12 @@ impl Fault {
             }
             _ => None,
         }
+    }
+
+    /// Whether relayed messages may be lost between nodes, and told so late.
+    pub fn troubles_relays(self) -> bool {
+        let name = self.name();
+        name.starts_with("redis") || name.starts_with("node") || self == Self::Weather
     }
 
     /// Whether clients that do nothing wrong must not notice those that do.

@@ -29,7 +29,7 @@ const ROWS: &str = "select topic, seq, cast(uid as text), player_id, client_key,
 /// A database with everything around it.
 pub enum Keep {
     /// A server, for all nodes.
-    Postgres(OnPostgres),
+    Postgres(Box<OnPostgres>),
     /// A file, for one node.
     Sqlite(OnSqlite),
 }
@@ -55,12 +55,12 @@ impl Keep {
     /// Makes it; `None` where a small disk can't be had.
     pub fn start(runtime: &Handle, database: Database) -> Option<Self> {
         Some(match database {
-            Database::Postgres => Self::Postgres(OnPostgres::start(runtime)),
+            Database::Postgres => Self::Postgres(Box::new(OnPostgres::start(runtime))),
             Database::PostgresOnSmallDisk => {
                 let mut postgres = OnPostgres::start(runtime);
                 let disk = SmallDisk::mount(&postgres.server.dir().join("disk"), DISK_KIB)?;
                 postgres.move_to(disk);
-                Self::Postgres(postgres)
+                Self::Postgres(Box::new(postgres))
             }
             Database::Sqlite | Database::SqliteOnSmallDisk => {
                 let dir = TempDir::new().expect("a directory");
@@ -209,8 +209,10 @@ impl OnPostgres {
             Act::Standby(true) => self.server.become_standby(),
             Act::Standby(false) => self.server.promote(&self.database),
             Act::Save => {
-                sql("create table saved_messages as select * from messages; \
-                     create table saved_topics as select * from topics");
+                sql(
+                    "begin isolation level repeatable read; create table saved_messages as select * from messages; \
+                     create table saved_topics as select * from topics; commit",
+                );
             }
             Act::Restore => {
                 sql("begin; truncate messages, topics; \

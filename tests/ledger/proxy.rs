@@ -245,24 +245,31 @@ async fn pump(
         let now = weather.wait_for(|now| *now != Weather::Blackhole).await;
         let now = now.map_or(Weather::Clear, |now| *now);
         match &mut sifter {
-            None => pass(&buffer[..count], to, now, &mut dice).await?,
+            None => pass(&buffer[..count], to, now, &weather, &mut dice).await?,
             Some((sifter, sieve)) => {
                 let kept = sifter.pass(&buffer[..count], *sieve.borrow());
-                pass(&kept, to, now, &mut dice).await?;
+                pass(&kept, to, now, &weather, &mut dice).await?;
             }
         }
     }
 }
 
-async fn pass(bytes: &[u8], to: &TcpStream, now: Weather, dice: &mut Dice) -> io::Result<()> {
+async fn pass(
+    bytes: &[u8],
+    to: &TcpStream,
+    now: Weather,
+    weather: &watch::Receiver<Weather>,
+    dice: &mut Dice,
+) -> io::Result<()> {
+    let is_over = || *weather.borrow() != now;
     match now {
         Weather::Clear | Weather::Blackhole => write(to, bytes).await,
         Weather::Delayed => {
             sleep(dice.ms(1..31)).await;
             write(to, bytes).await
         }
-        Weather::Throttled => pieces(to, bytes, 512).await,
-        Weather::Trickle => pieces(to, bytes, 64).await,
+        Weather::Throttled => pieces(to, bytes, 512, is_over).await,
+        Weather::Trickle => pieces(to, bytes, 64, is_over).await,
         Weather::Choppy => {
             let mut rest = bytes;
             for _ in 0..dice.within(1..8) {
@@ -278,13 +285,20 @@ async fn pass(bytes: &[u8], to: &TcpStream, now: Weather, dice: &mut Dice) -> io
     }
 }
 
-/// Sixteen pieces a second.
-async fn pieces(to: &TcpStream, bytes: &[u8], size: usize) -> io::Result<()> {
-    for piece in bytes.chunks(size) {
+/// Sixteen pieces a second, until that is over: the rest passes at once then.
+async fn pieces(
+    to: &TcpStream,
+    mut bytes: &[u8],
+    size: usize,
+    is_over: impl Fn() -> bool,
+) -> io::Result<()> {
+    while !bytes.is_empty() && !is_over() {
+        let (piece, rest) = bytes.split_at(size.min(bytes.len()));
         write(to, piece).await?;
+        bytes = rest;
         sleep(Duration::from_millis(62)).await;
     }
-    Ok(())
+    write(to, bytes).await
 }
 
 async fn read(from: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {

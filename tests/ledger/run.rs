@@ -62,6 +62,10 @@ impl Size {
             Database::Sqlite | Database::SqliteOnSmallDisk => size.nodes = 1,
             Database::Postgres | Database::PostgresOnSmallDisk => {}
         }
+        if fault.troubles_relays() {
+            // Longer than it takes until a message is given up and its gap told.
+            size.quiet = size.quiet.max(Duration::from_millis(6_500));
+        }
         if fault == Fault::OneTopic {
             size.rooms = 1;
             // Everybody gets everything, so a crowd of listeners would be the limit, not the topic.
@@ -82,7 +86,7 @@ pub const SMALL: Size = Size {
     record_every: Duration::from_millis(400),
     sound_every: Duration::from_millis(1_600),
     after: Duration::from_millis(3_500),
-    quiet: Duration::from_millis(500),
+    quiet: Duration::from_secs(3),
 };
 
 /// For the long set: 300 sockets, more than 500 records a second.

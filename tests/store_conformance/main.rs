@@ -123,6 +123,7 @@ suite! {
     what_cannot_be_stored_is_refused_and_nothing_of_its_batch_is_kept,
     the_longest_names_fit,
     a_large_batch_is_one_transaction,
+    a_store_that_was_set_back_starts_a_new_epoch_before_it_numbers,
     }
     read {
     every_kind_of_record_is_read_as_it_was_written,

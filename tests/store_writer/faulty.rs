@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use fanfare::channel::NewRecord;
 use fanfare::protocol::Topic;
 use fanfare::store::{
-    Batch, Game, Head, Player, Range, Slice, Step, Store, StoreError, Swept, Video,
+    Batch, Floor, Game, Head, Player, Range, Slice, Step, Store, StoreError, Swept, Video,
 };
 use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
@@ -69,7 +69,11 @@ impl Store for Faulty {
     fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         self.inner.ping()
     }
-    fn append<'a>(&'a self, batch: &'a [NewRecord]) -> BoxFuture<'a, Result<Batch, StoreError>> {
+    fn append_above<'a>(
+        &'a self,
+        batch: &'a [NewRecord],
+        floors: &'a [Floor],
+    ) -> BoxFuture<'a, Result<Batch, StoreError>> {
         Box::pin(async move {
             self.entered.add_permits(1);
             self.gate.acquire().await.expect("never closed").forget();
@@ -78,10 +82,10 @@ impl Store for Faulty {
             let away = || Err(StoreError::Unavailable(String::from("as told")));
             match fault {
                 None if batch.len() > self.records_max.load(Ordering::Relaxed) => away(),
-                None => self.inner.append(batch).await,
+                None => self.inner.append_above(batch, floors).await,
                 Some(Fault::Away) => away(),
                 Some(Fault::AnswerLost) => {
-                    self.inner.append(batch).await?;
+                    self.inner.append_above(batch, floors).await?;
                     away()
                 }
             }
@@ -103,9 +107,10 @@ impl Store for Faulty {
     fn renew_epoch<'a>(
         &'a self,
         topic: &'a Topic,
+        ended: &'a str,
         last_id: u64,
     ) -> BoxFuture<'a, Result<Head, StoreError>> {
-        self.inner.renew_epoch(topic, last_id)
+        self.inner.renew_epoch(topic, ended, last_id)
     }
     fn sweep<'a>(&'a self, step: &'a Step) -> BoxFuture<'a, Result<Swept, StoreError>> {
         self.inner.sweep(step)

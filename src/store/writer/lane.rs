@@ -2,7 +2,7 @@
 //!
 //! It never has two batches under way, which is what keeps each topic's order.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use super::{Metrics, Outcome};
 use crate::backoff::Backoff;
 use crate::channel::NewRecord;
 use crate::clock;
-use crate::store::{self, Appended, Config, Store, StoreError};
+use crate::protocol::Topic;
+use crate::store::{self, Appended, Config, Floor, Seen, Store, StoreError};
 
 /// The delay before the second attempt at a batch; it doubles up to `retry_max`.
 const RETRY_FIRST: Duration = Duration::from_millis(20);
@@ -38,6 +39,7 @@ pub struct Lane {
     batch_bytes: usize,
     retry_max: Duration,
     metrics: Metrics,
+    seen: Option<Arc<dyn Seen>>,
 }
 
 impl Lane {
@@ -54,7 +56,24 @@ impl Lane {
             batch_bytes: config.batch_bytes,
             retry_max: config.retry_max,
             metrics,
+            seen: None,
         }
+    }
+
+    /// Has the lane notice a store that ends before what was seen of it.
+    pub fn above(mut self, seen: Arc<dyn Seen>) -> Self {
+        self.seen = Some(seen);
+        self
+    }
+
+    /// What was seen of a batch's topics; before their rows are locked, so that it is stored for certain.
+    fn floors(&self, records: &[NewRecord]) -> Vec<Floor> {
+        let Some(seen) = &self.seen else {
+            return Vec::new();
+        };
+        let topics: BTreeSet<&Topic> = records.iter().map(|record| &record.topic).collect();
+        let floor = |topic| seen.floor(topic);
+        topics.into_iter().filter_map(floor).collect()
     }
 
     /// Stores records until the writer is closed and the lane is empty.
@@ -99,7 +118,8 @@ impl Lane {
     ) -> Result<store::Batch, Setback> {
         for _ in 0..ATTEMPTS {
             let begun = clock::now();
-            match self.store.append(records).await {
+            let floors = self.floors(records);
+            match self.store.append_above(records, &floors).await {
                 Ok(stored) => {
                     self.metrics
                         .commit_seconds
