@@ -226,12 +226,12 @@ impl RecordSource for SharedPorts {
     }
 }
 
-/// What the hub has delivered of topics.
+/// What the hub knows to be stored of topics.
 pub(super) struct Delivered(pub(super) Arc<PubSub>);
 
 impl Seen for Delivered {
     fn floor(&self, topic: &Topic) -> Option<Floor> {
-        let (last_id, epoch) = self.0.position(topic)?;
+        let (last_id, epoch) = self.0.known(topic)?;
         Some(Floor {
             topic: topic.clone(),
             last_id,

@@ -340,10 +340,10 @@ impl PubSub {
         })
     }
 
-    /// Returns the newest id that was delivered here, and its epoch.
-    pub fn position(&self, topic: &Topic) -> Option<(u64, Arc<str>)> {
+    /// Returns the highest id of a topic that is known here to be stored, and its epoch.
+    pub fn known(&self, topic: &Topic) -> Option<(u64, Arc<str>)> {
         let orders = self.order_shard(topic).lock();
-        let (last_id, epoch) = orders.get(topic)?.position()?;
+        let (last_id, epoch) = orders.get(topic)?.known()?;
         Some((last_id, epoch.clone()))
     }
 

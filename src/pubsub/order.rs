@@ -201,6 +201,12 @@ impl TopicOrder {
         Some((self.position?, self.epoch.as_ref()?))
     }
 
+    /// Returns the highest id that is known to be stored and the epoch, once both are known.
+    pub fn known(&self) -> Option<(u64, &Arc<str>)> {
+        let (position, epoch) = self.position()?;
+        Some((position.max(self.known), epoch))
+    }
+
     /// Comes to the epoch of some news, which reach up to `last_id`; `false` when they are late.
     fn enter(
         &mut self,

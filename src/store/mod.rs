@@ -89,7 +89,7 @@ pub struct Floor {
 
 /// What this node has seen of topics, for [`Store::append_above`].
 pub trait Seen: Send + Sync {
-    /// Returns the newest place of a topic that was delivered here; `None` where nothing was.
+    /// Returns the newest place of a topic that is known to be stored; `None` where none is.
     fn floor(&self, topic: &Topic) -> Option<Floor>;
 }
 

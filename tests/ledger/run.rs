@@ -28,6 +28,9 @@ const CATCH_UP_LIMIT: Duration = Duration::from_secs(30);
 /// What well-behaved clients may wait, whatever they waited before the trouble.
 const HARMED: Duration = Duration::from_millis(400);
 
+/// Longer than anything may be late after the last act.
+const RECOVERY_MAX: Duration = Duration::from_secs(20);
+
 /// More memory than a node may hold, in KiB, whatever its clients do.
 const PEAK_KIB: u64 = 512 * 1_024;
 
@@ -167,6 +170,10 @@ impl Outcome {
             (
                 harmed,
                 format!("others waited: 99 % within {p99_after:?}, {p99_before:?} before"),
+            ),
+            (
+                self.recovery > RECOVERY_MAX,
+                format!("it took {:?} until nothing was late", self.recovery),
             ),
             (peak > PEAK_KIB, format!("a node held {peak} KiB")),
         ];
