@@ -12,7 +12,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::interest::{Attached, InterestTable};
 use super::metrics::Metrics;
-use super::order::Hole;
+use super::order::{Hole, Offered};
 use super::{Deliver, Emitted, Entry, Look, Mailbox, Observed, TopicOrder};
 use crate::broker::{Broker, Letter, Subscribed};
 use crate::channel::{Epoch, Past, Unavailable};
@@ -420,9 +420,13 @@ impl PubSub {
             accepted_at,
             remote,
         };
-        order.offer(id, &epoch, deliver, clock::now(), &mut |emitted| {
+        let offered = order.offer(id, &epoch, deliver, clock::now(), &mut |emitted| {
             self.emit(&topic, emitted);
         });
+        match offered {
+            Offered::Taken => {}
+            Offered::Foreign => self.compare_soon(),
+        }
         if order.hole_since().is_some() {
             self.uneasy.notify_one();
         }

@@ -98,8 +98,6 @@ pub enum Evidence {
     Resent,
     /// Batches were tried again.
     Retries,
-    /// Ids that clients were told to have missed, or resets.
-    Gaps,
     /// Sockets that were ended by others than their clients.
     Dropped,
 }
@@ -229,7 +227,7 @@ impl Fault {
             | Self::PostgresReadOnly
             | Self::PostgresDiskFull
             | Self::SqliteDiskFull => Evidence::Retries,
-            Self::PostgresRestored => Evidence::Gaps,
+
             Self::NodeKill
             | Self::NodeKillUnpublished
             | Self::NodeDrain
@@ -243,6 +241,7 @@ impl Fault {
             // A pause of Postgres' connections for 5 s may be shorter than the patience with it, and slow
             // clients may be quick enough.
             Self::None
+            | Self::PostgresRestored
             | Self::NewEpoch
             | Self::RedisFlush
             | Self::NodePause

@@ -149,7 +149,6 @@ impl Outcome {
             Evidence::Reconnects => self.counters.reconnects > 0,
             Evidence::Resent => self.counters.resent > 0,
             Evidence::Retries => self.counters.retries > 0,
-            Evidence::Gaps => self.records.gap_ids > 0,
             Evidence::Dropped => self.dropped > 0,
         };
         let Delays {
