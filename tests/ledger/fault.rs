@@ -221,7 +221,6 @@ impl Fault {
             Self::RedisDrop | Self::RedisDropRuns | Self::RedisDropLast => Evidence::Resent,
             Self::PostgresRestart
             | Self::PostgresDown
-            | Self::PostgresPause
             | Self::PostgresConnections
             | Self::PostgresHungLock
             | Self::PostgresReadOnly
@@ -238,9 +237,9 @@ impl Fault {
             | Self::ResetHalf
             | Self::ResetFifth
             | Self::QuickReturn => Evidence::Dropped,
-            // A pause of Postgres' connections for 5 s may be shorter than the patience with it, and slow
-            // clients may be quick enough.
+            // A pause of Postgres may be shorter than the patience with it, and slow clients may be quick enough.
             Self::None
+            | Self::PostgresPause
             | Self::PostgresRestored
             | Self::NewEpoch
             | Self::RedisFlush
