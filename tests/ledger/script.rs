@@ -142,7 +142,10 @@ pub fn script(fault: Fault, seed: u64, nodes: usize) -> Vec<Step> {
         }
         Fault::PostgresRestored => two(4_000, Act::Save, Act::Restore),
         Fault::NewEpoch => one(Act::Truncate),
-        Fault::SlowClients => one(Act::StallClients(20, Duration::from_secs(10))),
+        Fault::SlowClients => {
+            let stall = Act::StallClients(20, Duration::from_secs(10));
+            two(10_000, stall, Act::Wait)
+        }
         Fault::SlowLink => during(Ways::SlowClients, Weather::Throttled, 12_000),
         Fault::NeverReads => {
             let stall = Act::StallClients(10, Duration::from_secs(25));
