@@ -13,8 +13,9 @@ use std::process::Command;
 use rules::{FILE_LINES_MAX, FUNCTION_LINES_MAX, Rule};
 use source::{File, read_tree};
 
-const ENTRIES: [&str; 18] = [
+const ENTRIES: [&str; 19] = [
     ".ci",
+    ".dockerignore",
     ".gitignore",
     "Cargo.lock",
     "Cargo.toml",

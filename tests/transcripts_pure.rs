@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use fanfare::channel::{
-    Accepted, Audience, AuthError, Authenticated, Client, ConnectInfo, Effect, Game, History, Info,
-    Membership, Params, PendingTurn, Ports, Position, TrackError, Unavailable, Video,
+    Accepted, Audience, AuthError, Authenticated, Client, ConnectInfo, Effect, Game, Gate, History,
+    Info, Membership, Params, PendingTurn, Ports, Position, TrackError, Unavailable, Video,
 };
 use fanfare::clock;
 use fanfare::protocol::{Broadcast, Fastlane, Frame, FrameKind, Payload, Serializer, Topic};
@@ -146,7 +146,7 @@ impl Peer {
 
 /// Sockets, and the doubles that perform their outputs in the worker's order.
 struct Pure {
-    around: Surroundings,
+    around: Arc<Surroundings>,
     peers: Vec<Peer>,
     table: Table,
     turns: Vec<(Seat, PendingTurn)>,
@@ -158,13 +158,19 @@ struct Pure {
 impl Pure {
     fn new() -> Self {
         let registry = prometheus::Registry::new();
+        let metrics = Metrics::register(&registry).expect("an empty registry");
+        let waited = metrics
+            .limit_reached
+            .with_label_values(&["joins_in_flight"]);
+        let joins = Gate::new(1_000, metrics.joins_in_flight.clone(), waited);
         Self {
-            around: Surroundings {
+            around: Arc::new(Surroundings {
                 router: Arc::new(fixture_channels::router()),
                 ports: Arc::new(NoStore),
                 limits: Arc::new(fixture_channels::limits()),
-                metrics: Metrics::register(&registry).expect("an empty registry"),
-            },
+                metrics,
+                joins: Arc::new(joins),
+            }),
             peers: Vec::new(),
             table: Table::default(),
             turns: Vec::new(),
@@ -317,7 +323,7 @@ impl Transport for Pure {
             headers: Vec::new(),
             auth_token: None,
         };
-        let client = Client::new(Params::default(), info, Accepted::default());
+        let client = Client::new(Accepted::default()).keeping(Params::default(), info);
         let host = Places {
             table: self.table.clone(),
             client: self.peers.len(),

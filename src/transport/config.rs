@@ -12,8 +12,6 @@ use super::origin::OriginPolicy;
 pub struct Config {
     /// Which pages may connect. Default: those of the host that the request itself names.
     pub origins: OriginPolicy,
-    /// Read buffer of a WebSocket, in bytes. Default 1,024: an idle socket costs no more.
-    pub read_buffer_bytes: usize,
     /// Whether long-poll is served beside the WebSocket. Default true.
     pub longpoll: bool,
     /// How long a poll waits for a frame. Default 10 s; the stock clients wait 20 s for the answer.
@@ -22,17 +20,19 @@ pub struct Config {
     pub longpoll_owner_timeout: Duration,
     /// The proxies whose `X-Forwarded-For` tells a client's address. Default: none.
     pub trusted_proxies: Vec<Network>,
+    /// Whether those begin each connection with a header of the PROXY protocol. Default: no.
+    pub proxy_protocol: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             origins: OriginPolicy::RequestHost,
-            read_buffer_bytes: 1_024,
             longpoll: true,
             longpoll_window: Duration::from_secs(10),
             longpoll_owner_timeout: Duration::from_secs(2),
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
         }
     }
 }

@@ -103,6 +103,10 @@ impl Membership for Member {
     fn presences(&self) -> Payload {
         self.worker.node.presence.list(&self.topic)
     }
+
+    fn can_broadcast(&self) -> bool {
+        self.worker.node.pubsub.has_room()
+    }
 }
 
 impl Member {
@@ -143,10 +147,12 @@ impl Host for Members {
             tracks: Cell::new(false),
         });
         if let Some(connection) = connection.upgrade() {
-            connection
-                .members
-                .borrow_mut()
-                .insert(channel, member.clone());
+            let mut members = connection.members.borrow_mut();
+            if members.is_empty() {
+                // Most sockets join one topic.
+                members.reserve_exact(1);
+            }
+            members.push(member.clone());
         }
         member
     }

@@ -3,6 +3,7 @@
 //! This is the only place where sockets and transports meet I/O. A socket lives on its worker for life.
 
 mod admission;
+mod age;
 mod connection;
 mod effects;
 mod lifetime;
@@ -10,9 +11,11 @@ mod listener;
 mod longpoll;
 mod member;
 mod metrics;
+mod proxied;
 mod pump;
 mod reader;
 mod saving;
+mod stage;
 mod table;
 
 use std::cell::{Cell, RefCell};
@@ -31,6 +34,7 @@ use slab::Slab;
 
 pub use admission::{Admission, Refused};
 pub use metrics::Metrics;
+pub use stage::{Departure, Stage};
 
 use crate::broker::Letter;
 use crate::clock::{self, UnixMicros};
@@ -47,6 +51,9 @@ use table::Table;
 /// How long a closing connection may take to go before it is cut off.
 const LINGER: Duration = Duration::from_secs(5);
 
+/// Room for touched connections that a worker keeps.
+const DIRTY_KEPT: usize = 1_024;
+
 /// How long a worker may not turn before the node counts as hung, in microseconds.
 const STALLED_US: i64 = 10_000_000;
 
@@ -59,7 +66,7 @@ pub struct Served {
     /// The mount.
     pub mount: Mount,
     /// Router, ports, limits and metrics of its sockets.
-    pub around: Surroundings,
+    pub around: Arc<Surroundings>,
 }
 
 /// What every worker of a node shares.
@@ -128,6 +135,8 @@ pub struct Worker {
     body_bytes: Cell<usize>,
     accepting: Cell<bool>,
     accept_waker: RefCell<Option<Waker>>,
+    /// What sockets are read into, one at a time.
+    read_buffer: Cell<Vec<u8>>,
 }
 
 impl Worker {
@@ -149,6 +158,7 @@ impl Worker {
             body_bytes: Cell::new(0),
             accepting: Cell::new(true),
             accept_waker: RefCell::new(None),
+            read_buffer: Cell::default(),
         }
     }
 
@@ -327,7 +337,7 @@ impl Worker {
         self.drive(connection, Socket::end_all);
     }
 
-    /// Closes idle connections and those whose token has expired, ends channels whose own token has, and
+    /// Closes idle connections, those that have reached their age, and those whose token has expired, ends channels whose own token has, and
     /// cuts connections that linger.
     async fn sweep(self: Rc<Self>) {
         let shortest = self
@@ -338,6 +348,9 @@ impl Worker {
             .min();
         let every = shortest.unwrap_or(Duration::from_secs(1));
         let every = every.clamp(Duration::from_millis(10), Duration::from_secs(1));
+        let ages = self.node.served.iter();
+        let ages = ages.map(|served| served.around.limits.max_connection_age_seconds);
+        let age_s = ages.filter(|age_s| *age_s > 0).min().unwrap_or(0);
         let mut ticks = tokio::time::interval(every);
         loop {
             ticks.tick().await;
@@ -349,10 +362,38 @@ impl Worker {
                 .iter()
                 .map(|(_, one)| one.clone())
                 .collect();
+            let mut going = age::going_max(all.len(), every, age_s);
             for connection in all {
                 self.check(&connection, now_ms, now_s);
+                if going > 0 && self.retire(&connection, now_ms) {
+                    going -= 1;
+                }
             }
+            self.give_back();
         }
+    }
+
+    /// Gives back the room of a crowd that has gone.
+    fn give_back(&self) {
+        let mut connections = self.connections.borrow_mut();
+        if connections.len() < connections.capacity() / 4 {
+            connections.shrink_to_fit();
+            self.dirty.borrow_mut().shrink_to(DIRTY_KEPT);
+        }
+    }
+
+    /// Tells a connection that has reached its age to go; says whether it had.
+    fn retire(self: &Rc<Self>, connection: &Rc<Connection>, now_ms: u64) -> bool {
+        let aged = now_ms / 1_000 >= u64::from(connection.aged_at_s);
+        if !aged || !connection.is_open() {
+            return false;
+        }
+        connection
+            .socket
+            .borrow()
+            .count_limit("max_connection_age_seconds");
+        self.close(connection, CloseReason::Restart);
+        true
     }
 
     fn check(self: &Rc<Self>, connection: &Rc<Connection>, now_ms: u64, now_s: u64) {
@@ -366,7 +407,7 @@ impl Worker {
         let silent_ms = now_ms.saturating_sub(connection.heard_at_ms.get());
         if now_ms >= connection.cut_at_ms.get() {
             connection.reset();
-        } else if u128::from(silent_ms) >= connection.idle.as_millis() {
+        } else if silent_ms >= connection.idle_ms {
             self.close(connection, CloseReason::Idle);
         } else if expires_at.is_some_and(|at| at <= now_s) {
             self.close(connection, CloseReason::TokenExpired);

@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 pub mod chromium;
+pub mod cluster;
 pub mod disk;
 pub mod http;
 pub mod journey;

@@ -169,6 +169,11 @@ impl Node {
         format!("ws://{}/socket", self.clients)
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// A file in its directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
@@ -210,11 +215,6 @@ impl Node {
                 Err(RecvTimeoutError::Disconnected) => panic!("ended without `{message}`"),
             }
         }
-    }
-
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     /// The most memory that it held so far, in KiB.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Key, Unit, put, put_some};
-use crate::config::text::{GIB, KIB, MIB, boolean, bytes, count, duration, words};
+use crate::config::text::{GIB, KIB, boolean, bytes, count, duration, words};
 use crate::store::SynchronousCommit;
 use crate::transport::{Network, OriginPolicy};
 
@@ -25,19 +25,6 @@ pub(super) const TRANSPORT: &[Key] = &[
         Unit::List,
         "Which pages may connect: `off` (all), `host` (of the host that the request names), `host:NAME`, `connection` (same scheme, host and port), or origins such as `https://*.example.com`.",
         |draft, text| put(&mut draft.settings.transport.origins, origins(text)),
-    ),
-    Key::new(
-        "transport",
-        "read_buffer_bytes",
-        "1KiB",
-        Unit::Bytes,
-        "Read buffer of a WebSocket; every idle socket holds one.",
-        |draft, text| {
-            put(
-                &mut draft.settings.transport.read_buffer_bytes,
-                bytes(text, 256, MIB),
-            )
-        },
     ),
     Key::new(
         "transport",
@@ -85,6 +72,14 @@ pub(super) const TRANSPORT: &[Key] = &[
                 networks(text),
             )
         },
+    ),
+    Key::new(
+        "transport",
+        "proxy_protocol",
+        "false",
+        Unit::Boolean,
+        "Whether the trusted proxies, and nobody else, begin each connection with a PROXY protocol header, version 1 or 2; its source is the client's address. Needs `trusted_proxies`.",
+        |draft, text| put(&mut draft.settings.transport.proxy_protocol, boolean(text)),
     ),
 ];
 
@@ -172,6 +167,19 @@ pub(super) const BROKER: &[Key] = &[
             put(
                 &mut draft.settings.broker.ring_bytes,
                 bytes(text, 64 * KIB, 64 * GIB),
+            )
+        },
+    ),
+    Key::new(
+        "broker",
+        "cluster_lanes",
+        "16",
+        Unit::Count,
+        "Lanes over which topics are spread in a Redis cluster, the same on every node; 0: no sharded pub/sub.",
+        |draft, text| {
+            put(
+                &mut draft.settings.broker.cluster_lanes,
+                count(text, 0, 256),
             )
         },
     ),
