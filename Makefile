@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help setup test ops-test faults fuzz lint fmt reference chart-files chart-reference run demo loadtest rolling-restart clean
+.PHONY: help setup test ops-test faults soak fuzz lint fmt reference chart-files chart-reference run demo loadtest rolling-restart clean
 
 help: ## says what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,8 +17,11 @@ test: setup ## sets up and runs every test
 ops-test: setup ## tests the chart, rules, dashboards, load tests, proxies and image; OPS chooses, all without a cluster
 	CARGO="$(CARGO)" tests/ops/run.sh $(OPS)
 
-faults: setup ## runs what is too heavy for every change: crowds, and every fault with many seeds, for hours; LEDGER_FAULT, LEDGER_SEEDS and LEDGER_SIZE choose
+faults: setup ## runs what is too heavy for every change: crowds, and every fault with many seeds, for hours; LEDGER_FAULT, LEDGER_SEEDS, LEDGER_SIZE and LEDGER_JOBS choose; the table is in target/faults
 	$(CARGO) test --locked --release --tests -- --ignored --nocapture
+
+soak: setup ## has clients come and go for SOAK_SECONDS (3600): memory, descriptors and threads must stay flat
+	SOAK_SECONDS=$${SOAK_SECONDS:-3600} $(CARGO) test --locked --release --test soak -- --ignored --nocapture
 
 fuzz: ## mutates inputs of every decoder for FUZZ_SECONDS (600) each; FUZZ_SEED repeats a run, crashing inputs go to target/fuzz
 	$(CARGO) test --locked --release --test fuzz -- --ignored --nocapture

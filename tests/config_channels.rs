@@ -4,6 +4,8 @@
 
 mod given;
 
+use std::time::Duration;
+
 use fanfare::channels::{Declaration, Kind, Persist};
 use given::{line, settings};
 
@@ -16,6 +18,8 @@ fn channels_are_declared_in_order_with_the_defaults_of_their_kind() {
         kind = \"score\"
         persist = \"behind\"
         history = 0
+        keep_for = \"30d\"
+        keep_records = 5
         presence = true
         anonymous = \"deny\"
         auto_create = true
@@ -31,6 +35,8 @@ fn channels_are_declared_in_order_with_the_defaults_of_their_kind() {
     let first = Declaration {
         persist: Persist::Behind,
         history: 0,
+        keep_for: Some(Duration::from_secs(30 * 86_400)),
+        keep_records: Some(5),
         presence: true,
         anonymous: Some(false),
         auto_create: Some(true),
@@ -141,6 +147,26 @@ fn what_has_no_meaning_for_a_kind_is_refused() {
     refused(
         &format!("{RELAY}; events = ['a']; auto_create = true"),
         &format!("1: auto_create = \"true\" FILE: {rows}"),
+    );
+}
+
+#[test]
+fn what_is_kept_is_at_least_something() {
+    for keep in ["0s", "soon", "-1d"] {
+        refused(
+            &format!("{SCORE}; keep_for = '{keep}'"),
+            &format!(
+                "1: keep_for = {keep:?} FILE: must be a duration from 1s to 36500d, such as 250ms, 5s or 1h"
+            ),
+        );
+    }
+    refused(
+        &format!("{SCORE}; keep_records = 0"),
+        "1: keep_records = \"0\" FILE: must be a whole number from 1 to 1000000000000",
+    );
+    refused(
+        &format!("{RELAY}; events = ['a']; keep_records = 1"),
+        "1: keep_records = \"1\" FILE: must not be given: only score, chat_room or videos have records",
     );
 }
 

@@ -113,6 +113,8 @@ fn names_are_unique_and_the_reference_has_them_all() {
         "kind",
         "persist",
         "history",
+        "keep_for",
+        "keep_records",
         "presence",
         "anonymous",
         "events",

@@ -17,6 +17,7 @@ mod videos;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use crate::channel::Persist;
 use crate::channel::{PatternError, Router};
@@ -110,6 +111,10 @@ pub struct Declaration {
     /// Records sent to a fresh join. Default 10; 1,000 for `videos`, whose viewers need every
     /// annotation that is kept, up to what a join may carry (`limits.resume_max`).
     pub history: usize,
+    /// How long a record is kept. Default: for ever.
+    pub keep_for: Option<Duration>,
+    /// How many of a topic's newest records are kept. Default: all.
+    pub keep_records: Option<u64>,
     /// Whether members are tracked. Default true for `chat_room`, else false.
     pub presence: bool,
     /// Whether guests may join. Default: as the node's `--anonymous` says.
@@ -131,6 +136,8 @@ impl Declaration {
                 Kind::Videos => 1_000,
                 Kind::Score | Kind::ChatRoom | Kind::User | Kind::Relay => 10,
             },
+            keep_for: None,
+            keep_records: None,
             presence: kind == Kind::ChatRoom,
             anonymous: None,
             events: Vec::new(),

@@ -2,16 +2,22 @@
 //!
 //! What has no meaning for a kind is refused, never ignored.
 
+use std::time::Duration;
+
 use toml::Value;
 
 use super::error::{ConfigError, Source, nearest};
-use super::text::{choice, listed};
+use super::text::{choice, count, duration, listed};
 use crate::channels::{Declaration, Kind, Persist};
 
 /// Longest pattern and event name, in bytes.
 const NAME_BYTES_MAX: usize = 1_024;
 /// Most records sent to a fresh join.
 const HISTORY_MAX: i64 = 1_000;
+/// Longest time that records are kept, but for ever: a hundred years.
+const KEEP_FOR_MAX: Duration = Duration::from_secs(36_500 * 86_400);
+/// Most records of a topic that are kept, but for all.
+const KEEP_RECORDS_MAX: u64 = 1_000_000_000_000;
 
 /// A field of an entry: its name, its default and a sentence, for the reference.
 pub struct Field {
@@ -55,6 +61,24 @@ pub const FIELDS: &[Field] = &[
         set: |entry, value| {
             records_only(entry)?;
             history(value).map(|history| entry.history = history)
+        },
+    },
+    Field {
+        name: "keep_for",
+        default: "for ever",
+        about: "How long a record is kept, from `1s` to `36500d`; older ones are swept.",
+        set: |entry, value| {
+            records_only(entry)?;
+            keep_for(value).map(|keep| entry.keep_for = Some(keep))
+        },
+    },
+    Field {
+        name: "keep_records",
+        default: "all",
+        about: "How many of a topic's newest records are kept, from 1; older ones are swept.",
+        set: |entry, value| {
+            records_only(entry)?;
+            keep_records(value).map(|keep| entry.keep_records = Some(keep))
         },
     },
     Field {
@@ -241,6 +265,15 @@ fn history(value: &Value) -> Result<usize, String> {
         .filter(|count| (0..=HISTORY_MAX).contains(count))
         .and_then(|count| usize::try_from(count).ok())
         .ok_or_else(|| format!("must be a whole number from 0 to {HISTORY_MAX}"))
+}
+
+fn keep_for(value: &Value) -> Result<Duration, String> {
+    let text = one_line(value);
+    duration(&text, Duration::from_secs(1), KEEP_FOR_MAX)
+}
+
+fn keep_records(value: &Value) -> Result<u64, String> {
+    count(&one_line(value), 1, KEEP_RECORDS_MAX)
 }
 
 fn events(value: &Value) -> Result<Vec<String>, String> {

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::departure::{Running, Told};
 use super::door::Door;
 use super::inbox::{LateHub, Taken, inbox};
-use super::ports::{SharedPorts, StorePorts};
+use super::ports::{Delivered, SharedPorts, StorePorts};
 use super::presence::Driver;
 use super::sockets::Descriptors;
 use super::supervisor::Supervisor;
@@ -80,7 +80,8 @@ pub(super) async fn start(blueprint: Blueprint) -> Result<Running, Failure> {
     let link = connect(settings, &registry, hub, inbox, &calls).await?;
     let store = open_store(settings).await?;
     let hub = make_hub(workers, &link, &limits, &registry)?;
-    let writer = start_writer(&store, settings, &limits, &registry)?;
+    let writer = start_writer(&store, &hub, settings, &limits, &registry)?;
+    start_sweeper(&store, settings, &registry)?;
     let verifier = verifier(settings).await?;
     let ports = make_ports(settings, &limits, &store, &players, &hub, &verifier);
     let shared = SharedPorts::new(Arc::new(ports));
@@ -231,6 +232,7 @@ fn make_hub(
 
 fn start_writer(
     store: &Arc<dyn Store>,
+    hub: &Arc<PubSub>,
     settings: &Settings,
     limits: &Limits,
     registry: &prometheus::Registry,
@@ -239,9 +241,36 @@ fn start_writer(
         store::Metrics::register(registry).map_err(|error| Failure::new("metrics", error))?;
     let (writer, lanes) = Writer::new(store.clone(), &settings.store, limits.lane_records, metrics);
     for lane in lanes {
-        tokio::spawn(lane.run());
+        let seen = Arc::new(Delivered(hub.clone()));
+        tokio::spawn(lane.above(seen).run());
     }
     Ok(writer)
+}
+
+/// Sweeps what the declared channels do not keep.
+fn start_sweeper(
+    store: &Arc<dyn Store>,
+    settings: &Settings,
+    registry: &prometheus::Registry,
+) -> Result<(), Failure> {
+    let metrics =
+        store::SweepMetrics::register(registry).map_err(|error| Failure::new("metrics", error))?;
+    let rule = |declared: &Declaration| {
+        Some(store::Rule {
+            topics: Pattern::parse(&declared.topic).ok()?,
+            keep_for: declared.keep_for,
+            keep_records: declared.keep_records,
+        })
+    };
+    let retention = store::Retention {
+        rules: settings.channels.iter().filter_map(rule).collect(),
+        grace: settings.store.sweep_grace,
+    };
+    let sweeper = store::Sweeper::new(store.clone(), &settings.store, retention, metrics);
+    if let Some(sweeper) = sweeper {
+        tokio::spawn(sweeper.run());
+    }
+    Ok(())
 }
 
 fn make_ports(

@@ -11,13 +11,13 @@ use futures_util::future::BoxFuture;
 use super::history::FirstLooks;
 use crate::auth::{Identity, TokenError, Verifier};
 use crate::channel::{
-    AuthError, Authenticated, Game, History, Pattern, Persist, Player, Ports, Position,
+    AuthError, Authenticated, Epoch, Game, History, Pattern, Persist, Player, Ports, Position,
     Unavailable, Video,
 };
 use crate::clock;
 use crate::protocol::Topic;
 use crate::pubsub::{End, Found, PubSub, RecordSource};
-use crate::store::{Head, PlayerCache, Range, Store, StoreError};
+use crate::store::{Floor, Head, PlayerCache, Range, Seen, Store, StoreError};
 /// The store and the verifier as the channels' ports.
 pub(super) struct StorePorts {
     pub(super) store: Arc<dyn Store>,
@@ -213,10 +213,29 @@ impl RecordSource for SharedPorts {
         })
     }
 
-    fn renew(&self, topic: Topic, last_id: u64) -> BoxFuture<'static, Result<End, Unavailable>> {
+    fn renew(
+        &self,
+        topic: Topic,
+        ended: Epoch,
+        last_id: u64,
+    ) -> BoxFuture<'static, Result<End, Unavailable>> {
         self.ask(Err(Unavailable), move |ports| async move {
-            let head = ports.store.renew_epoch(&topic, last_id).await;
+            let head = ports.store.renew_epoch(&topic, &ended, last_id).await;
             head.map(end).map_err(|_| Unavailable)
+        })
+    }
+}
+
+/// What the hub knows to be stored of topics.
+pub(super) struct Delivered(pub(super) Arc<PubSub>);
+
+impl Seen for Delivered {
+    fn floor(&self, topic: &Topic) -> Option<Floor> {
+        let (last_id, epoch) = self.0.known(topic)?;
+        Some(Floor {
+            topic: topic.clone(),
+            last_id,
+            epoch: epoch.to_string(),
         })
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc};
 use super::interest::{Attached, InterestTable};
 use super::metrics::Metrics;
 use super::notices::{gap, notice, renewal};
-use super::order::Hole;
+use super::order::{Hole, Offered};
 use super::{Deliver, Emitted, Entry, Look, Mailbox, Observed, TopicOrder};
 use crate::broker::{Broker, Letter, Subscribed};
 use crate::channel::{Epoch, Past, Unavailable};
@@ -351,6 +351,13 @@ impl PubSub {
         })
     }
 
+    /// Returns the highest id of a topic that is known here to be stored, and its epoch.
+    pub fn known(&self, topic: &Topic) -> Option<(u64, Arc<str>)> {
+        let orders = self.order_shard(topic).lock();
+        let (last_id, epoch) = orders.get(topic)?.known()?;
+        Some((last_id, epoch.clone()))
+    }
+
     /// Says whether somebody has looked at the store for this topic already.
     pub fn has_position(&self, topic: &Topic) -> bool {
         let orders = self.order_shard(topic).lock();
@@ -427,9 +434,13 @@ impl PubSub {
             accepted_at,
             remote,
         };
-        order.offer(id, &epoch, deliver, clock::now(), &mut |emitted| {
+        let offered = order.offer(id, &epoch, deliver, clock::now(), &mut |emitted| {
             self.emit(&topic, emitted);
         });
+        match offered {
+            Offered::Taken => {}
+            Offered::Foreign => self.compare_soon(),
+        }
         if order.hole_since().is_some() {
             self.uneasy.notify_one();
         }

@@ -29,6 +29,15 @@ pub enum Observed {
     Stale,
 }
 
+/// What follows from a record that is offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offered {
+    /// It was delivered, waits, or was there before.
+    Taken,
+    /// It is of another epoch: a look at the store says which one is the topic's.
+    Foreign,
+}
+
 /// What a topic has for its subscribers.
 #[derive(Debug)]
 pub enum Emitted {
@@ -79,7 +88,7 @@ pub struct Look<'a> {
 impl TopicOrder {
     /// Takes a record from a commit, another node or the store; emits what is next in order.
     ///
-    /// A record of another epoch starts the topic anew, and that is emitted first; one of a former epoch is dropped.
+    /// A record of another epoch is dropped, since it may be late: only a look at the store starts a topic anew.
     pub fn offer(
         &mut self,
         id: u64,
@@ -87,13 +96,14 @@ impl TopicOrder {
         deliver: Deliver,
         now: Instant,
         emit: &mut dyn FnMut(Emitted),
-    ) {
-        if !self.enter(epoch, id, now, emit) {
-            return;
+    ) -> Offered {
+        let current = self.epoch.get_or_insert_with(|| Arc::from(epoch));
+        if **current != *epoch {
+            return Offered::Foreign;
         }
         self.known = self.known.max(id);
         match self.position {
-            Some(position) if id <= position => return,
+            Some(position) if id <= position => return Offered::Taken,
             Some(position) if id == position + 1 => {
                 self.position = Some(id);
                 self.hole_since = None;
@@ -107,6 +117,7 @@ impl TopicOrder {
             }
         }
         self.time_hole(now);
+        Offered::Taken
     }
 
     /// Takes a look at the store.
@@ -201,6 +212,12 @@ impl TopicOrder {
         Some((self.position?, self.epoch.as_ref()?))
     }
 
+    /// Returns the highest id that is known to be stored and the epoch, once both are known.
+    pub fn known(&self) -> Option<(u64, &Arc<str>)> {
+        let (position, epoch) = self.position()?;
+        Some((position.max(self.known), epoch))
+    }
+
     /// Comes to the epoch of some news, which reach up to `last_id`; `false` when they are late.
     fn enter(
         &mut self,
@@ -291,7 +308,7 @@ mod tests {
             }
         }
 
-        fn offer(&mut self, id: u64, epoch: &str) {
+        fn offer(&mut self, id: u64, epoch: &str) -> Offered {
             let deliver = Deliver {
                 fastlane: Arc::new(Fastlane::new(Broadcast {
                     topic: "t".try_into().unwrap(),
@@ -306,7 +323,7 @@ mod tests {
             };
             let seen = &mut self.seen;
             let mut emit = |emitted| seen.push(say(emitted));
-            self.order.offer(id, epoch, deliver, self.start, &mut emit);
+            self.order.offer(id, epoch, deliver, self.start, &mut emit)
         }
 
         fn observe(&mut self, last_id: u64, epoch: &str) -> Observed {
@@ -395,6 +412,7 @@ mod tests {
     fn another_epoch_starts_the_topic_anew_and_says_so_first() {
         let mut bench = Bench::new();
         bench.observe(9, "a");
+        assert_eq!(bench.observe(1, "b"), Observed::Fresh);
         bench.offer(1, "b");
         bench.offer(2, "b");
         assert_eq!(bench.seen(), "!b0 1 2");
@@ -403,9 +421,28 @@ mod tests {
     }
 
     #[test]
+    fn a_record_of_another_epoch_moves_nothing() {
+        let mut bench = Bench::new();
+        // Nobody was here in epoch "a", from which something comes late.
+        bench.observe(1, "b");
+        assert_eq!(bench.offer(10, "a"), Offered::Foreign);
+        assert_eq!(bench.offer(2, "b"), Offered::Taken);
+        assert_eq!(bench.observe(2, "b"), Observed::Fresh);
+        assert_eq!(bench.seen(), "2");
+        // Before the first look, too: the look says which epoch it is.
+        let mut bench = Bench::new();
+        assert_eq!(bench.offer(10, "a"), Offered::Taken);
+        assert_eq!(bench.offer(2, "b"), Offered::Foreign);
+        assert_eq!(bench.observe(2, "b"), Observed::Fresh);
+        assert_eq!(bench.offer(3, "b"), Offered::Taken);
+        assert!(bench.seen().ends_with('3'), "{}", bench.seen());
+    }
+
+    #[test]
     fn what_came_before_the_news_of_an_epoch_is_a_hole() {
         let mut bench = Bench::new();
         bench.observe(9, "a");
+        bench.observe(2, "b");
         bench.offer(3, "b");
         assert_eq!(bench.order.hole(bench.start), hole(1, 2, "b"));
         let mut bench = Bench::new();
@@ -419,6 +456,7 @@ mod tests {
     fn late_news_of_a_former_epoch_is_dropped_for_a_while() {
         let mut bench = Bench::new();
         bench.observe(9, "a");
+        bench.observe(1, "b");
         bench.offer(1, "b");
         bench.offer(10, "a");
         assert_eq!(bench.observe(10, "a"), Observed::Stale);

@@ -155,7 +155,7 @@ mod tests {
     use super::super::{End, Entry, Metrics};
     use super::*;
     use crate::broker::LocalBroker;
-    use crate::channel::{Body, NewRecord, Record};
+    use crate::channel::{Body, Epoch, NewRecord, Record};
     use crate::limits::Limits;
 
     /// A store that has these ids of epoch `a`, and does not answer at first.
@@ -195,7 +195,12 @@ mod tests {
             std::future::ready(Ok(vec![None; topics.len()])).boxed()
         }
 
-        fn renew(&self, _: Topic, _: u64) -> BoxFuture<'static, Result<End, Unavailable>> {
+        fn renew(
+            &self,
+            _: Topic,
+            _: Epoch,
+            _: u64,
+        ) -> BoxFuture<'static, Result<End, Unavailable>> {
             std::future::ready(Err(Unavailable)).boxed()
         }
     }

@@ -63,8 +63,13 @@ pub trait RecordSource: Send + Sync {
         topics: Vec<Topic>,
     ) -> BoxFuture<'static, Result<Vec<Option<End>>, Unavailable>>;
 
-    /// Gives a topic a new epoch, since the store has lost records that were delivered.
-    fn renew(&self, topic: Topic, last_id: u64) -> BoxFuture<'static, Result<End, Unavailable>>;
+    /// Ends an epoch of a topic, since the store has lost records that were delivered; unless somebody has.
+    fn renew(
+        &self,
+        topic: Topic,
+        ended: Epoch,
+        last_id: u64,
+    ) -> BoxFuture<'static, Result<End, Unavailable>>;
 }
 
 impl PubSub {
@@ -139,7 +144,8 @@ impl PubSub {
         let head = match behind {
             true => {
                 tracing::warn!(%topic, "the store has lost records; the topic starts a new epoch");
-                source.renew(topic.clone(), last_id).await.ok()
+                let ended = position.epoch.clone();
+                source.renew(topic.clone(), ended, last_id).await.ok()
             }
             false => head,
         };

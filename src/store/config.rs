@@ -35,6 +35,14 @@ pub struct Config {
     pub lane_bytes: usize,
     /// Longest delay between two attempts at a batch. Default 1 s.
     pub retry_max: Duration,
+    /// How long nobody sweeps after a sweep. Default 60 s.
+    pub sweep_every: Duration,
+    /// Records that one step of a sweep removes at most. Default 500.
+    pub sweep_records: usize,
+    /// Between two steps of a sweep. Default 100 ms.
+    pub sweep_pause: Duration,
+    /// The youngest age at which a record may go because its topic has too many. Default 10 min.
+    pub sweep_grace: Duration,
 }
 
 impl Default for Config {
@@ -53,6 +61,10 @@ impl Default for Config {
             batch_bytes: 1024 * 1024,
             lane_bytes: 64 * 1024 * 1024,
             retry_max: Duration::from_secs(1),
+            sweep_every: Duration::from_secs(60),
+            sweep_records: 500,
+            sweep_pause: Duration::from_millis(100),
+            sweep_grace: Duration::from_secs(600),
         }
     }
 }

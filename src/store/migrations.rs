@@ -14,18 +14,32 @@ pub(super) struct Migration {
 }
 
 /// The steps of the Postgres schema, in order.
-pub(super) const POSTGRES: &[Migration] = &[Migration {
-    version: 1,
-    name: "initial",
-    sql: include_str!("../../migrations/postgres/0001_initial.sql"),
-}];
+pub(super) const POSTGRES: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "initial",
+        sql: include_str!("../../migrations/postgres/0001_initial.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "sweeps",
+        sql: include_str!("../../migrations/postgres/0002_sweeps.sql"),
+    },
+];
 
 /// The steps of the SQLite schema, in order.
-pub(super) const SQLITE: &[Migration] = &[Migration {
-    version: 1,
-    name: "initial",
-    sql: include_str!("../../migrations/sqlite/0001_initial.sql"),
-}];
+pub(super) const SQLITE: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "initial",
+        sql: include_str!("../../migrations/sqlite/0001_initial.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "sweeps",
+        sql: include_str!("../../migrations/sqlite/0002_sweeps.sql"),
+    },
+];
 
 /// Returns the steps that are not among the applied versions, in order.
 pub(super) fn pending(all: &'static [Migration], applied: &[i64]) -> Vec<&'static Migration> {
@@ -76,6 +90,8 @@ mod tests {
     #[test]
     fn only_missing_steps_are_pending() {
         assert_eq!(pending(SQLITE, &[]).len(), SQLITE.len());
-        assert!(pending(SQLITE, &[1]).is_empty());
+        let all: Vec<i64> = SQLITE.iter().map(|step| step.version).collect();
+        assert!(pending(SQLITE, &all).is_empty());
+        assert_eq!(pending(SQLITE, &[1])[0].version, 2);
     }
 }

@@ -6,8 +6,10 @@ mod config;
 mod migrations;
 mod players;
 mod postgres;
+mod retention;
 mod row;
 mod sqlite;
+mod sweeper;
 mod writer;
 
 use std::fmt;
@@ -18,7 +20,9 @@ use futures_util::future::BoxFuture;
 pub use config::{Config, NotSynchronousCommit, SynchronousCommit};
 pub use players::{LoadStart, PLAYER_TTL, PLAYERS_MAX, PlayerCache};
 pub use postgres::Postgres;
+pub use retention::{Next, Retention, Rule, Step, Swept};
 pub use sqlite::Sqlite;
+pub use sweeper::{SweepMetrics, Sweeper};
 pub use writer::{Completion, Full, Lane, Metrics, Outcome, Writer};
 
 use crate::channel::{Epoch, NewRecord, Record};
@@ -70,6 +74,23 @@ pub struct Batch {
     pub answers: Vec<Appended>,
     /// The epoch of each topic that the batch touched.
     pub epochs: Vec<(Topic, Epoch)>,
+}
+
+/// Where a topic was seen to end: a store that ends before it, in the same epoch, has been set back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Floor {
+    /// The topic.
+    pub topic: Topic,
+    /// A place that was stored.
+    pub last_id: u64,
+    /// The epoch of that place.
+    pub epoch: Epoch,
+}
+
+/// What this node has seen of topics, for [`Store::append_above`].
+pub trait Seen: Send + Sync {
+    /// Returns the newest place of a topic that is known to be stored; `None` where none is.
+    fn floor(&self, topic: &Topic) -> Option<Floor>;
 }
 
 /// Where a topic ends in the store.
@@ -138,7 +159,19 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// All or nothing. [`StoreError::Refused`] means that some record of the batch is bad.
-    fn append<'a>(&'a self, batch: &'a [NewRecord]) -> BoxFuture<'a, Result<Batch, StoreError>>;
+    fn append<'a>(&'a self, batch: &'a [NewRecord]) -> BoxFuture<'a, Result<Batch, StoreError>> {
+        self.append_above(batch, &[])
+    }
+
+    /// As [`Self::append`], for a node that has seen where topics ended: at most one floor a topic.
+    ///
+    /// A topic that ends below its floor, in the floor's epoch, was restored to an older state. It gets a new epoch
+    /// before anything is numbered, so that no place ever names two records.
+    fn append_above<'a>(
+        &'a self,
+        batch: &'a [NewRecord],
+        floors: &'a [Floor],
+    ) -> BoxFuture<'a, Result<Batch, StoreError>>;
 
     /// Reads a slice of a topic and its head in one snapshot.
     fn read<'a>(
@@ -153,12 +186,23 @@ pub trait Store: Send + Sync + 'static {
         topics: &'a [Topic],
     ) -> BoxFuture<'a, Result<Vec<Option<Head>>, StoreError>>;
 
-    /// Gives a topic a new epoch and raises its `last_seq` to at least `last_id`.
+    /// Ends an epoch of a topic, unless somebody else has: a new one, and a `last_seq` of at least `last_id`.
+    ///
+    /// When the topic is in another epoch than `ended` already, nothing happens: nodes that notice the same thing at
+    /// once agree on one new epoch. Returns where the topic is then.
     fn renew_epoch<'a>(
         &'a self,
         topic: &'a Topic,
+        ended: &'a str,
         last_id: u64,
     ) -> BoxFuture<'a, Result<Head, StoreError>>;
+
+    /// Does one step of a sweep: removes some records that are not kept any longer, oldest first.
+    ///
+    /// Only the holder of the turn does anything; the turn, and the place where the sweep goes on, are in the
+    /// database, so that one node at a time sweeps and another goes on where it died. A topic's row, its last
+    /// place and its epoch stay: whoever resumes before what is left is told the gap.
+    fn sweep<'a>(&'a self, step: &'a Step) -> BoxFuture<'a, Result<Swept, StoreError>>;
 
     /// Finds a game by its slug; creates it (name = slug) when `create`.
     fn game<'a>(

@@ -7,6 +7,7 @@ mod connect;
 mod moment;
 mod read;
 mod schema;
+mod sweep;
 mod tls;
 
 use std::sync::Arc;
@@ -15,7 +16,10 @@ use std::time::Duration;
 use deadpool_postgres::{Object, Pool};
 use futures_util::future::BoxFuture;
 
-use super::{Batch, Config, Game, Head, Player, Range, Slice, Store, StoreError, Video, row};
+use super::{
+    Batch, Config, Floor, Game, Head, Player, Range, Slice, Step, Store, StoreError, Swept, Video,
+    row,
+};
 use crate::channel::NewRecord;
 use crate::protocol::Topic;
 
@@ -82,7 +86,11 @@ impl Postgres {
                     continue;
                 }
                 Ok(Err(failure)) => StoreError::from(failure),
-                Err(_) => StoreError::Unavailable(format!("no answer within {patience:?}")),
+                Err(_) => {
+                    // After a failover the pool's other connections hang as well: each would cost as much time.
+                    self.pool.retain(|_, _| false);
+                    StoreError::Unavailable(format!("no answer within {patience:?}"))
+                }
             };
             if let StoreError::Unavailable(_) = error {
                 discard(client);
@@ -124,11 +132,12 @@ impl From<Failure> for StoreError {
             Failure::Store(error) => return error,
             Failure::Postgres(error) => error,
         };
-        // Classes 22 (data), 23 (constraints) and 54 (too large or too deep) are about the input and come again;
-        // everything else (locks, deadlocks, shutdown, disk full, a missing table) may pass.
+        // Classes 22 (data), 23 (constraints), 54 (too large or too deep) and P0 (raised by an operator's trigger)
+        // are about the input and come again; everything else (locks, deadlocks, shutdown, disk full, a database
+        // that is read-only, a missing table) may pass.
         let refused = error
             .code()
-            .is_some_and(|code| matches!(code.code().get(..2), Some("22" | "23" | "54")));
+            .is_some_and(|code| matches!(code.code().get(..2), Some("22" | "23" | "54" | "P0")));
         // The detail that comes with the server's message may quote a record; the message doesn't.
         let why = match error.as_db_error() {
             Some(said) => format!("{} (SQLSTATE {})", said.message(), said.code().code()),
@@ -172,10 +181,14 @@ impl Store for Postgres {
         Box::pin(self.run(|client| async move { Ok(client.batch_execute("select 1").await?) }))
     }
 
-    fn append<'a>(&'a self, batch: &'a [NewRecord]) -> BoxFuture<'a, Result<Batch, StoreError>> {
+    fn append_above<'a>(
+        &'a self,
+        batch: &'a [NewRecord],
+        floors: &'a [Floor],
+    ) -> BoxFuture<'a, Result<Batch, StoreError>> {
         Box::pin(async move {
             batch.iter().try_for_each(row::check)?;
-            let plan = &append::Plan::new(batch)?;
+            let plan = &append::Plan::new(batch, floors)?;
             self.run(|client| async move { append::append(&client, plan).await })
                 .await
         })
@@ -203,13 +216,20 @@ impl Store for Postgres {
     fn renew_epoch<'a>(
         &'a self,
         topic: &'a Topic,
+        ended: &'a str,
         last_id: u64,
     ) -> BoxFuture<'a, Result<Head, StoreError>> {
         Box::pin(async move {
             row::check_text([topic.as_str()])?;
-            self.run(|client| async move { append::renew_epoch(&client, topic, last_id).await })
-                .await
+            self.run(
+                |client| async move { append::renew_epoch(&client, topic, ended, last_id).await },
+            )
+            .await
         })
+    }
+
+    fn sweep<'a>(&'a self, step: &'a Step) -> BoxFuture<'a, Result<Swept, StoreError>> {
+        Box::pin(self.run(move |client| async move { sweep::sweep(&client, step).await }))
     }
 
     fn game<'a>(

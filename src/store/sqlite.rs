@@ -5,6 +5,7 @@
 mod append;
 mod read;
 mod schema;
+mod sweep;
 
 use std::path::PathBuf;
 use std::thread;
@@ -15,7 +16,9 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot};
 
 use super::row;
-use super::{Batch, Config, Game, Head, Player, Range, Slice, Store, StoreError, Video};
+use super::{
+    Batch, Config, Floor, Game, Head, Player, Range, Slice, Step, Store, StoreError, Swept, Video,
+};
 use crate::channel::NewRecord;
 use crate::protocol::Topic;
 
@@ -168,11 +171,15 @@ impl Store for Sqlite {
         Box::pin(self.run(|connection| Ok(connection.query_row("select 1", [], |_| Ok(()))?)))
     }
 
-    fn append<'a>(&'a self, batch: &'a [NewRecord]) -> BoxFuture<'a, Result<Batch, StoreError>> {
+    fn append_above<'a>(
+        &'a self,
+        batch: &'a [NewRecord],
+        floors: &'a [Floor],
+    ) -> BoxFuture<'a, Result<Batch, StoreError>> {
         Box::pin(async move {
             batch.iter().try_for_each(row::check)?;
-            let batch = batch.to_vec();
-            self.run(move |connection| append::append(connection, &batch))
+            let (batch, floors) = (batch.to_vec(), floors.to_vec());
+            self.run(move |connection| append::append(connection, &batch, &floors))
                 .await
         })
     }
@@ -201,14 +208,20 @@ impl Store for Sqlite {
     fn renew_epoch<'a>(
         &'a self,
         topic: &'a Topic,
+        ended: &'a str,
         last_id: u64,
     ) -> BoxFuture<'a, Result<Head, StoreError>> {
         Box::pin(async move {
             row::check_text([topic.as_str()])?;
-            let topic = topic.clone();
-            self.run(move |connection| append::renew_epoch(connection, &topic, last_id))
+            let (topic, ended) = (topic.clone(), ended.to_owned());
+            self.run(move |connection| append::renew_epoch(connection, &topic, &ended, last_id))
                 .await
         })
+    }
+
+    fn sweep<'a>(&'a self, step: &'a Step) -> BoxFuture<'a, Result<Swept, StoreError>> {
+        let step = step.clone();
+        Box::pin(self.run(move |connection| sweep::sweep(connection, &step)))
     }
 
     fn game<'a>(

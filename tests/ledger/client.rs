@@ -3,6 +3,7 @@
 //! It never judges; what it did and saw is its story.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -20,15 +21,18 @@ use super::verdict::HISTORY;
 use super::wire::Socket;
 use crate::support::token;
 
-/// How long a client that has nothing to wait for waits before it connects again, in milliseconds.
-const BACK_MS: std::ops::Range<u64> = 20..600;
-
 /// What all clients of a run share.
 pub struct Plan {
     /// When it began.
     pub begun: Instant,
     /// The way to each node.
     pub roads: Vec<SocketAddr>,
+    /// The slow way to each node.
+    pub slow_roads: Vec<SocketAddr>,
+    /// Whether every fifth client goes the slow way.
+    pub has_slow: bool,
+    /// How long a client whose connection ended waits before it connects again, in milliseconds.
+    pub back_ms: Range<u64>,
     /// The seed.
     pub seed: u64,
     /// Rooms.
@@ -122,6 +126,7 @@ impl Client {
             client: number,
             room: number % plan.rooms,
             relay: number % plan.relays,
+            is_slow: plan.has_slow && number.is_multiple_of(5),
             events: Vec::new(),
         };
         Self {
@@ -143,10 +148,9 @@ impl Client {
         let mut over = self.plan.over.subscribe();
         let mut road = self.story.client as usize % self.plan.roads.len();
         loop {
-            let to = self.plan.roads[road];
             let is_over = tokio::select! {
                 _ = over.wait_for(|over| *over) => true,
-                () = self.visit(to) => false,
+                () = self.visit(road) => false,
             };
             if is_over {
                 return self.story;
@@ -158,12 +162,18 @@ impl Client {
     }
 
     /// One connection to a node, to its end.
-    async fn visit(&mut self, to: SocketAddr) {
+    async fn visit(&mut self, node: usize) {
+        let roads = match self.story.is_slow {
+            true => &self.plan.slow_roads,
+            false => &self.plan.roads,
+        };
+        let to = roads[node];
         let opened = Socket::connect(to, &self.token, self.plan.buffer_bytes).await;
         let Some(socket) = opened else {
             return sleep(self.dice.ms(100..400)).await;
         };
         self.connections += 1;
+        self.note(Event::Opened { node });
         self.forget_sending();
         let end = Session::new(self, socket).run().await;
         self.progress.joined.store(false, Ordering::Release);
@@ -171,7 +181,9 @@ impl Client {
         let back = match end {
             // One that went by itself sometimes is back at once.
             End::Own if self.dice.percent(30) => Duration::from_millis(1),
-            End::Own | End::Silent | End::Closed(_) | End::Broken => self.dice.ms(BACK_MS),
+            End::Own | End::Silent | End::Closed(_) | End::Broken => {
+                self.dice.ms(self.plan.back_ms.clone())
+            }
         };
         sleep(back).await;
     }
@@ -301,7 +313,8 @@ impl Client {
     }
 
     /// Stops reading for a while, without a word.
-    pub async fn stall(&self, time: Duration) {
+    pub async fn stall(&mut self, time: Duration) {
+        self.note(Event::Stalled);
         let mut over = self.plan.over.subscribe();
         // The end of the run ends it early; the time is its usual end.
         let _ = timeout(time, over.wait_for(|over| *over)).await;

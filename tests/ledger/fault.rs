@@ -1,11 +1,8 @@
-//! The faults, as data: what is done when, by a seed.
+//! The faults by name: what each is about, and what it must show.
 //!
-//! It does nothing itself; the rig performs the acts.
+//! It does nothing itself; a script says what is done when.
 
 use std::time::Duration;
-
-use super::dice::Dice;
-use super::proxy::Weather;
 
 /// A kind of trouble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,8 +17,20 @@ pub enum Fault {
     RedisPause,
     /// Nothing passes between the nodes and Redis for 30 s.
     RedisBlackhole,
+    /// Redis cuts slow subscribers off, and the way to it is slow for 6 s.
+    RedisOutputLimit,
+    /// Redis is emptied, three times.
+    RedisFlush,
+    /// Of what Redis publishes 1 % never arrives.
+    RedisDrop,
+    /// Of what Redis publishes 1 % never arrives, eight in a row.
+    RedisDropRuns,
+    /// The last messages before a silence never arrive, three times.
+    RedisDropLast,
     /// A node is killed, and comes back.
     NodeKill,
+    /// A node that commits and can't publish is killed, and comes back.
+    NodeKillUnpublished,
     /// A node is told to go, and comes back.
     NodeDrain,
     /// Each node in turn is told to go, and comes back.
@@ -30,120 +39,130 @@ pub enum Fault {
     NodePause,
     /// Postgres crashes and starts again.
     PostgresRestart,
-    /// Postgres is away for 15 s.
+    /// Postgres is away for 60 s.
     PostgresDown,
-    /// Postgres and its sessions do nothing for 5 s.
+    /// Postgres and its sessions do nothing for 10 s.
     PostgresPause,
     /// Nothing passes between the nodes and Postgres for 5 s.
     PostgresBlackhole,
-    /// Every fifth client reads nothing for 10 s.
-    SlowClients,
-    /// Half of the clients' connections are reset, three times.
-    ResetHalf,
-    /// Everything is chopped, then delayed; the clients are throttled.
-    Weather,
+    /// Postgres ends the nodes' sessions and takes none for 8 s.
+    PostgresConnections,
+    /// A session hangs with the lock of every topic.
+    PostgresHungLock,
+    /// Postgres is a standby for 6 s, then promoted.
+    PostgresReadOnly,
+    /// The disk of the records is full for 6 s.
+    PostgresDiskFull,
+    /// The tables are what they were 4 s ago.
+    PostgresRestored,
     /// The tables are emptied.
     NewEpoch,
+    /// One node on SQLite, and clients that come and go.
+    Sqlite,
+    /// One node on SQLite is killed and comes back, three times.
+    SqliteKill,
+    /// The disk of SQLite is full for 6 s.
+    SqliteDiskFull,
+    /// Every fifth client reads nothing for 10 s.
+    SlowClients,
+    /// Every fifth client's way carries 64 kbit/s, for 12 s.
+    SlowLink,
+    /// Every tenth client reads nothing for 25 s.
+    NeverReads,
+    /// Three in ten connections of clients carry nothing more, without an end.
+    HalfOpen,
+    /// Half of the clients' connections are reset, three times.
+    ResetHalf,
+    /// A fifth of the clients' connections is reset.
+    ResetFifth,
+    /// Half of the connections are reset, three times; clients are back within 50 ms.
+    QuickReturn,
+    /// Everything is chopped, then delayed; the clients are throttled.
+    Weather,
     /// Clients come and go as fast as they can.
     JoinStorm,
+    /// Everybody writes to one topic, through all nodes.
+    OneTopic,
     /// A third of the records is sent through two nodes at once.
     Twins,
 }
 
-/// One act.
+/// What a fault must have shown, or the run proves nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Act {
-    /// Kills Redis and starts it again.
-    RestartRedis,
-    /// `CLIENT KILL TYPE pubsub`.
-    KillSubscribers,
-    /// Stops or continues the process of Redis.
-    PauseRedis(bool),
-    /// Kills a node.
-    KillNode(usize),
-    /// Ends a node with SIGTERM; it must exit with 0.
-    DrainNode(usize),
-    /// Starts a node that is gone.
-    StartNode(usize),
-    /// Stops or continues the process of a node.
-    PauseNode(usize, bool),
-    /// Stops Postgres at once.
-    StopPostgres,
-    /// Starts Postgres.
-    StartPostgres,
-    /// Stops or continues the processes of Postgres.
-    PausePostgres(bool),
-    /// Changes the weather on some ways.
-    Change(Ways, Weather),
-    /// Resets so many in a hundred of the clients' connections.
-    ResetClients(u64),
-    /// Has so many in a hundred of the clients stop reading.
-    StallClients(u64, Duration),
-    /// Empties the tables.
-    Truncate,
+pub enum Evidence {
+    /// Nothing that is counted.
+    Nothing,
+    /// Links to Redis were made anew.
+    Reconnects,
+    /// Messages that Redis lost came again.
+    Resent,
+    /// Batches were tried again.
+    Retries,
+    /// Sockets that were ended by others than their clients.
+    Dropped,
 }
 
-/// Ways through proxies.
+/// Where a run's records are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ways {
-    /// From the nodes to Redis.
-    Redis,
-    /// From the nodes to Postgres.
+pub enum Database {
+    /// Postgres, for all nodes.
     Postgres,
-    /// From the clients to the nodes.
-    Clients,
+    /// Postgres, with the records on a small disk.
+    PostgresOnSmallDisk,
+    /// SQLite, for one node.
+    Sqlite,
+    /// SQLite on a small disk.
+    SqliteOnSmallDisk,
 }
-
-/// An act and its time since the load began.
-pub type Step = (Duration, Act);
 
 impl Fault {
-    /// Every one.
-    pub const ALL: [Self; 19] = [
-        Self::None,
-        Self::RedisRestart,
-        Self::RedisKillPubsub,
-        Self::RedisPause,
-        Self::RedisBlackhole,
-        Self::NodeKill,
-        Self::NodeDrain,
-        Self::NodeRolling,
-        Self::NodePause,
-        Self::PostgresRestart,
-        Self::PostgresDown,
-        Self::PostgresPause,
-        Self::PostgresBlackhole,
-        Self::SlowClients,
-        Self::ResetHalf,
-        Self::Weather,
-        Self::NewEpoch,
-        Self::JoinStorm,
-        Self::Twins,
+    /// Every one, with its name as `LEDGER_FAULT` takes it.
+    pub const ALL: &'static [(Self, &'static str)] = &[
+        (Self::None, "none"),
+        (Self::RedisRestart, "redis-restart"),
+        (Self::RedisKillPubsub, "redis-kill-pubsub"),
+        (Self::RedisPause, "redis-pause"),
+        (Self::RedisBlackhole, "redis-blackhole"),
+        (Self::RedisOutputLimit, "redis-output-limit"),
+        (Self::RedisFlush, "redis-flush"),
+        (Self::RedisDrop, "redis-drop"),
+        (Self::RedisDropRuns, "redis-drop-runs"),
+        (Self::RedisDropLast, "redis-drop-last"),
+        (Self::NodeKill, "node-kill"),
+        (Self::NodeKillUnpublished, "node-kill-unpublished"),
+        (Self::NodeDrain, "node-drain"),
+        (Self::NodeRolling, "node-rolling"),
+        (Self::NodePause, "node-pause"),
+        (Self::PostgresRestart, "postgres-restart"),
+        (Self::PostgresDown, "postgres-down"),
+        (Self::PostgresPause, "postgres-pause"),
+        (Self::PostgresBlackhole, "postgres-blackhole"),
+        (Self::PostgresConnections, "postgres-connections"),
+        (Self::PostgresHungLock, "postgres-hung-lock"),
+        (Self::PostgresReadOnly, "postgres-read-only"),
+        (Self::PostgresDiskFull, "postgres-disk-full"),
+        (Self::PostgresRestored, "postgres-restored"),
+        (Self::NewEpoch, "new-epoch"),
+        (Self::Sqlite, "sqlite"),
+        (Self::SqliteKill, "sqlite-kill"),
+        (Self::SqliteDiskFull, "sqlite-disk-full"),
+        (Self::SlowClients, "slow-clients"),
+        (Self::SlowLink, "slow-link"),
+        (Self::NeverReads, "never-reads"),
+        (Self::HalfOpen, "half-open"),
+        (Self::ResetHalf, "reset-half"),
+        (Self::ResetFifth, "reset-fifth"),
+        (Self::QuickReturn, "quick-return"),
+        (Self::Weather, "weather"),
+        (Self::JoinStorm, "join-storm"),
+        (Self::OneTopic, "one-topic"),
+        (Self::Twins, "twins"),
     ];
 
-    /// Its name, as `LEDGER_FAULT` takes it.
+    /// Its name.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::RedisRestart => "redis-restart",
-            Self::RedisKillPubsub => "redis-kill-pubsub",
-            Self::RedisPause => "redis-pause",
-            Self::RedisBlackhole => "redis-blackhole",
-            Self::NodeKill => "node-kill",
-            Self::NodeDrain => "node-drain",
-            Self::NodeRolling => "node-rolling",
-            Self::NodePause => "node-pause",
-            Self::PostgresRestart => "postgres-restart",
-            Self::PostgresDown => "postgres-down",
-            Self::PostgresPause => "postgres-pause",
-            Self::PostgresBlackhole => "postgres-blackhole",
-            Self::SlowClients => "slow-clients",
-            Self::ResetHalf => "reset-half",
-            Self::Weather => "weather",
-            Self::NewEpoch => "new-epoch",
-            Self::JoinStorm => "join-storm",
-            Self::Twins => "twins",
-        }
+        let found = Self::ALL.iter().find(|(fault, _)| *fault == self);
+        found.expect("every fault is listed").1
     }
 
     /// Whether sockets must stay open all the time, but for those that clients end themselves.
@@ -154,105 +173,118 @@ impl Fault {
             | Self::RedisKillPubsub
             | Self::RedisPause
             | Self::RedisBlackhole
+            | Self::RedisOutputLimit
+            | Self::RedisFlush
+            | Self::RedisDrop
+            | Self::RedisDropRuns
+            | Self::RedisDropLast
             | Self::PostgresRestart
             | Self::PostgresDown
             | Self::PostgresPause
             | Self::PostgresBlackhole
+            | Self::PostgresConnections
+            | Self::PostgresHungLock
+            | Self::PostgresReadOnly
+            | Self::PostgresDiskFull
+            | Self::PostgresRestored
             | Self::NewEpoch
+            | Self::Sqlite
+            | Self::SqliteDiskFull
             | Self::JoinStorm
+            | Self::OneTopic
             | Self::Twins => true,
             Self::NodeKill
+            | Self::NodeKillUnpublished
             | Self::NodeDrain
             | Self::NodeRolling
             | Self::NodePause
+            | Self::SqliteKill
             | Self::SlowClients
+            | Self::SlowLink
+            | Self::NeverReads
+            | Self::HalfOpen
             | Self::ResetHalf
+            | Self::ResetFifth
+            | Self::QuickReturn
             | Self::Weather => false,
         }
     }
 
-    /// What is done when.
-    pub fn script(self, seed: u64, nodes: usize) -> Vec<Step> {
-        let mut dice = Dice::new(seed, 1 << 32);
-        let node = dice.within(0..nodes as u64) as usize;
-        let at = dice.ms(1_500..3_000);
-        let for_ms = |ms: u64| at + Duration::from_millis(ms);
-        let during = |ways, weather, ms| {
-            let clear = (for_ms(ms), Act::Change(ways, Weather::Clear));
-            vec![(at, Act::Change(ways, weather)), clear]
-        };
+    /// What it must have shown.
+    pub fn evidence(self) -> Evidence {
         match self {
-            Self::None | Self::JoinStorm | Self::Twins => Vec::new(),
-            Self::RedisRestart => vec![(at, Act::RestartRedis)],
-            Self::RedisKillPubsub => thrice(&mut dice, at, Act::KillSubscribers),
-            Self::RedisPause => {
-                vec![
-                    (at, Act::PauseRedis(true)),
-                    (for_ms(5_000), Act::PauseRedis(false)),
-                ]
-            }
-            Self::RedisBlackhole => during(Ways::Redis, Weather::Blackhole, 30_000),
-            Self::NodeKill => {
-                vec![
-                    (at, Act::KillNode(node)),
-                    (for_ms(2_000), Act::StartNode(node)),
-                ]
-            }
-            Self::NodeDrain => {
-                vec![
-                    (at, Act::DrainNode(node)),
-                    (for_ms(3_000), Act::StartNode(node)),
-                ]
-            }
-            Self::NodeRolling => (0..nodes)
-                .flat_map(|step| {
-                    let (one, then) = ((node + step) % nodes, 4_000 * step as u64);
-                    [
-                        (for_ms(then), Act::DrainNode(one)),
-                        (for_ms(then + 2_500), Act::StartNode(one)),
-                    ]
-                })
-                .collect(),
-            Self::NodePause => vec![
-                (at, Act::PauseNode(node, true)),
-                (for_ms(10_000), Act::PauseNode(node, false)),
-            ],
-            Self::PostgresRestart => vec![(at, Act::StopPostgres), (at, Act::StartPostgres)],
-            Self::PostgresDown => {
-                vec![
-                    (at, Act::StopPostgres),
-                    (for_ms(15_000), Act::StartPostgres),
-                ]
-            }
-            Self::PostgresPause => vec![
-                (at, Act::PausePostgres(true)),
-                (for_ms(5_000), Act::PausePostgres(false)),
-            ],
-            Self::PostgresBlackhole => during(Ways::Postgres, Weather::Blackhole, 5_000),
-            Self::SlowClients => vec![(at, Act::StallClients(20, Duration::from_secs(10)))],
-            Self::ResetHalf => thrice(&mut dice, at, Act::ResetClients(50)),
-            Self::Weather => bad_weather(at),
-            Self::NewEpoch => vec![(at, Act::Truncate)],
+            Self::RedisRestart
+            | Self::RedisKillPubsub
+            | Self::RedisPause
+            | Self::RedisBlackhole
+            | Self::RedisOutputLimit => Evidence::Reconnects,
+            Self::RedisDrop | Self::RedisDropRuns | Self::RedisDropLast => Evidence::Resent,
+            Self::PostgresRestart
+            | Self::PostgresDown
+            | Self::PostgresConnections
+            | Self::PostgresHungLock
+            | Self::PostgresReadOnly
+            | Self::PostgresDiskFull
+            | Self::SqliteDiskFull => Evidence::Retries,
+
+            Self::NodeKill
+            | Self::NodeKillUnpublished
+            | Self::NodeDrain
+            | Self::NodeRolling
+            | Self::SqliteKill
+            | Self::NeverReads
+            | Self::HalfOpen
+            | Self::ResetHalf
+            | Self::ResetFifth
+            | Self::QuickReturn => Evidence::Dropped,
+            // A pause of Postgres may be shorter than the patience with it, and slow clients may be quick enough.
+            Self::None
+            | Self::PostgresPause
+            | Self::PostgresRestored
+            | Self::NewEpoch
+            | Self::RedisFlush
+            | Self::NodePause
+            | Self::PostgresBlackhole
+            | Self::Sqlite
+            | Self::SlowClients
+            | Self::SlowLink
+            | Self::Weather
+            | Self::JoinStorm
+            | Self::OneTopic
+            | Self::Twins => Evidence::Nothing,
         }
     }
-}
 
-fn thrice(dice: &mut Dice, first: Duration, act: Act) -> Vec<Step> {
-    let second = first + dice.ms(500..3_000);
-    vec![
-        (first, act),
-        (second, act),
-        (second + dice.ms(20..3_000), act),
-    ]
-}
+    /// Where its records are.
+    pub fn database(self) -> Database {
+        match self {
+            Self::Sqlite | Self::SqliteKill => Database::Sqlite,
+            Self::SqliteDiskFull => Database::SqliteOnSmallDisk,
+            Self::PostgresDiskFull => Database::PostgresOnSmallDisk,
+            _ => Database::Postgres,
+        }
+    }
 
-fn bad_weather(at: Duration) -> Vec<Step> {
-    let everywhere = [Ways::Redis, Ways::Postgres, Ways::Clients];
-    let at_s = |seconds| at + Duration::from_secs(seconds);
-    let all = |at, weather| everywhere.map(|ways| (at, Act::Change(ways, weather)));
-    let mut steps = all(at, Weather::Choppy).to_vec();
-    steps.extend(all(at_s(5), Weather::Delayed));
-    steps.push((at_s(9), Act::Change(Ways::Clients, Weather::Throttled)));
-    steps.extend(all(at_s(14), Weather::Clear));
-    steps
+    /// How late a relayed message may arrive at a client that stays, where the fault promises a limit.
+    ///
+    /// A lost last message is found within 2.5 s; a second more is for a machine that does much else.
+    pub fn slowest(self) -> Option<Duration> {
+        match self {
+            Self::RedisDrop | Self::RedisDropRuns | Self::RedisDropLast => {
+                Some(Duration::from_millis(3_500))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether relayed messages may be lost between nodes, and told so late.
+    pub fn troubles_relays(self) -> bool {
+        let name = self.name();
+        name.starts_with("redis") || name.starts_with("node") || self == Self::Weather
+    }
+
+    /// Whether clients that do nothing wrong must not notice those that do.
+    pub fn spares_others(self) -> bool {
+        matches!(self, Self::SlowLink | Self::NeverReads)
+    }
 }

@@ -1,6 +1,6 @@
-//! A seeded TCP proxy that delays, throttles, blackholes, chops and resets.
+//! A seeded TCP proxy that delays, throttles, blackholes, chops, freezes, sifts and resets.
 //!
-//! It never looks into the bytes, never loses or swaps any, and never outlives its runtime.
+//! It looks into the bytes only to leave out messages of Redis, never swaps any, and never outlives its runtime.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};
@@ -14,6 +14,8 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::dice::Dice;
+pub use super::sieve::Sieve;
+use super::sieve::Sifter;
 
 /// Bytes that a direction of a connection carries at once.
 const CARRIED: usize = 16 * 1024;
@@ -27,17 +29,30 @@ pub enum Weather {
     Delayed,
     /// 8 KiB a second pass, for each connection and direction.
     Throttled,
+    /// 1 KiB a second passes, for each connection and direction.
+    Trickle,
     /// Nothing passes, nothing is answered, and nobody is told.
     Blackhole,
     /// They pass in up to eight pieces, some of which wait for some milliseconds.
     Choppy,
 }
 
-/// Connections to be reset: the number of the order, and how many in a hundred it takes.
+/// What becomes of connections that an order takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Fate {
+    /// They are reset (RST).
+    #[default]
+    Reset,
+    /// They carry nothing more, and neither end is told.
+    Frozen,
+}
+
+/// An order for some connections: its number, its share in a hundred, what becomes of them.
 #[derive(Debug, Clone, Copy, Default)]
-struct Resets {
-    order: u64,
+struct Order {
+    number: u64,
     percent: u64,
+    fate: Fate,
 }
 
 /// A listener before one server.
@@ -49,7 +64,10 @@ pub struct Proxy {
 struct Road {
     upstream: Mutex<SocketAddr>,
     weather: watch::Sender<Weather>,
-    resets: watch::Sender<Resets>,
+    orders: watch::Sender<Order>,
+    /// For proxies before Redis: what is left out of what it says.
+    sieve: watch::Sender<Sieve>,
+    of_redis: bool,
     seed: u64,
     connections: AtomicU64,
     /// Small buffers in the kernel make a slow client slow for the server, too.
@@ -59,12 +77,28 @@ struct Road {
 impl Proxy {
     /// Listens on a free loopback port, within the runtime that this is called in.
     pub async fn start(upstream: SocketAddr, seed: u64, buffer_bytes: Option<usize>) -> Self {
+        Self::open(upstream, seed, buffer_bytes, false).await
+    }
+
+    /// As [`Self::start`], before Redis: whole messages can be left out.
+    pub async fn before_redis(upstream: SocketAddr, seed: u64, buffer: Option<usize>) -> Self {
+        Self::open(upstream, seed, buffer, true).await
+    }
+
+    async fn open(
+        upstream: SocketAddr,
+        seed: u64,
+        buffer_bytes: Option<usize>,
+        of_redis: bool,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let addr = listener.local_addr().expect("it is bound");
         let road = Arc::new(Road {
             upstream: Mutex::new(upstream),
             weather: watch::Sender::new(Weather::Clear),
-            resets: watch::Sender::new(Resets::default()),
+            orders: watch::Sender::new(Order::default()),
+            sieve: watch::Sender::new(Sieve::Open),
+            of_redis,
             seed,
             connections: AtomicU64::new(0),
             buffer_bytes,
@@ -92,11 +126,28 @@ impl Proxy {
         self.road.weather.send_replace(weather);
     }
 
+    /// Leaves out messages of Redis.
+    pub fn sift(&self, sieve: Sieve) {
+        self.road.sieve.send_replace(sieve);
+    }
+
     /// Resets (RST) so many in a hundred of the connections there are.
     pub fn reset(&self, percent: u64) {
-        self.road.resets.send_modify(|resets| {
-            resets.order += 1;
-            resets.percent = percent;
+        self.order(percent, Fate::Reset);
+    }
+
+    /// Has so many in a hundred of the connections there are carry nothing more.
+    pub fn freeze(&self, percent: u64) {
+        self.order(percent, Fate::Frozen);
+    }
+
+    fn order(&self, percent: u64, fate: Fate) {
+        self.road.orders.send_modify(|order| {
+            *order = Order {
+                number: order.number + 1,
+                percent,
+                fate,
+            };
         });
     }
 }
@@ -122,30 +173,50 @@ async fn carry(client: TcpStream, road: Arc<Road>) {
             let _ = SockRef::from(stream).set_send_buffer_size(bytes);
         }
     }
-    let mut resets = road.resets.subscribe();
-    resets.mark_unchanged();
+    let mut orders = road.orders.subscribe();
+    orders.mark_unchanged();
     let mut dice = Dice::new(road.seed, number);
     let (to, from) = (dice.throw(), dice.throw());
     let weather = &road.weather;
+    let sifter = road
+        .of_redis
+        .then(|| (Sifter::new(Dice::new(from, 1)), road.sieve.subscribe()));
     let both = async {
         tokio::try_join!(
-            pump(&client, &server, weather.subscribe(), Dice::new(to, 0)),
-            pump(&server, &client, weather.subscribe(), Dice::new(from, 0)),
+            pump(
+                &client,
+                &server,
+                weather.subscribe(),
+                Dice::new(to, 0),
+                None
+            ),
+            pump(
+                &server,
+                &client,
+                weather.subscribe(),
+                Dice::new(from, 0),
+                sifter
+            ),
         )
     };
-    let reset = async {
-        while resets.changed().await.is_ok() {
-            let percent = resets.borrow_and_update().percent;
+    let order = async {
+        while orders.changed().await.is_ok() {
+            let Order { percent, fate, .. } = *orders.borrow_and_update();
             if dice.percent(percent) {
-                return;
+                return fate;
             }
         }
+        Fate::Reset
     };
-    let is_broken = tokio::select! {
-        done = both => done.is_err(),
-        () = reset => true,
+    let fate = tokio::select! {
+        done = both => done.err().map(|_| Fate::Reset),
+        fate = order => Some(fate),
     };
-    if is_broken {
+    if fate == Some(Fate::Frozen) {
+        // Until the end of the run: the ends must find out by themselves.
+        std::future::pending::<()>().await;
+    }
+    if fate == Some(Fate::Reset) {
         end(&client);
         end(&server);
     }
@@ -163,6 +234,7 @@ async fn pump(
     to: &TcpStream,
     mut weather: watch::Receiver<Weather>,
     mut dice: Dice,
+    mut sifter: Option<(Sifter, watch::Receiver<Sieve>)>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; CARRIED];
     loop {
@@ -172,24 +244,32 @@ async fn pump(
         }
         let now = weather.wait_for(|now| *now != Weather::Blackhole).await;
         let now = now.map_or(Weather::Clear, |now| *now);
-        pass(&buffer[..count], to, now, &mut dice).await?;
+        match &mut sifter {
+            None => pass(&buffer[..count], to, now, &weather, &mut dice).await?,
+            Some((sifter, sieve)) => {
+                let kept = sifter.pass(&buffer[..count], *sieve.borrow());
+                pass(&kept, to, now, &weather, &mut dice).await?;
+            }
+        }
     }
 }
 
-async fn pass(bytes: &[u8], to: &TcpStream, now: Weather, dice: &mut Dice) -> io::Result<()> {
+async fn pass(
+    bytes: &[u8],
+    to: &TcpStream,
+    now: Weather,
+    weather: &watch::Receiver<Weather>,
+    dice: &mut Dice,
+) -> io::Result<()> {
+    let is_over = || *weather.borrow() != now;
     match now {
         Weather::Clear | Weather::Blackhole => write(to, bytes).await,
         Weather::Delayed => {
             sleep(dice.ms(1..31)).await;
             write(to, bytes).await
         }
-        Weather::Throttled => {
-            for piece in bytes.chunks(512) {
-                write(to, piece).await?;
-                sleep(Duration::from_millis(62)).await;
-            }
-            Ok(())
-        }
+        Weather::Throttled => pieces(to, bytes, 512, is_over).await,
+        Weather::Trickle => pieces(to, bytes, 64, is_over).await,
         Weather::Choppy => {
             let mut rest = bytes;
             for _ in 0..dice.within(1..8) {
@@ -203,6 +283,22 @@ async fn pass(bytes: &[u8], to: &TcpStream, now: Weather, dice: &mut Dice) -> io
             write(to, rest).await
         }
     }
+}
+
+/// Sixteen pieces a second, until that is over: the rest passes at once then.
+async fn pieces(
+    to: &TcpStream,
+    mut bytes: &[u8],
+    size: usize,
+    is_over: impl Fn() -> bool,
+) -> io::Result<()> {
+    while !bytes.is_empty() && !is_over() {
+        let (piece, rest) = bytes.split_at(size.min(bytes.len()));
+        write(to, piece).await?;
+        bytes = rest;
+        sleep(Duration::from_millis(62)).await;
+    }
+    write(to, bytes).await
 }
 
 async fn read(from: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {

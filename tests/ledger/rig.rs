@@ -1,23 +1,21 @@
-//! Nodes, Redis and Postgres, each behind proxies, and the acts that trouble them.
+//! Nodes, Redis and a database, each behind proxies, and the acts that trouble them.
 //!
 //! It never touches a process that it did not start.
 
-use std::fs;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio_postgres::{Client, NoTls};
 
 use super::client::Plan;
-use super::fault::{Act, Ways};
+use super::fault::Fault;
+use super::keep::Keep;
 use super::proxy::{Proxy, Weather};
-use super::story::{Room, Row};
-use super::wire;
+use super::script::{Act, Ways};
+use super::story::{Kill, Room};
 use crate::support::http;
 use crate::support::node::{Node, Setup};
-use crate::support::postgres::Postgres;
-use crate::support::process;
 use crate::support::redis::Redis;
 use crate::support::token::SECRET;
 
@@ -56,6 +54,8 @@ pub struct Counters {
     pub reconnects: u64,
     /// Attempts at a batch after the first.
     pub retries: u64,
+    /// The most memory that a node held, in KiB.
+    pub peak_kib: u64,
 }
 
 /// Everything that a run is made on.
@@ -65,62 +65,84 @@ pub struct Rig {
     nodes: Vec<Option<Node>>,
     setup: Vec<Setup>,
     redis: Redis,
-    postgres: Postgres,
-    /// The database, past all proxies.
-    database: String,
+    keep: Keep,
     to_redis: Vec<Proxy>,
     to_postgres: Vec<Proxy>,
     to_nodes: Vec<Proxy>,
+    /// The ways of slow clients; as those of the others, where the fault knows none.
+    slow_to_nodes: Vec<Proxy>,
     counters: Counters,
-    /// When the tables were emptied.
+    /// When the tables were emptied, or made what they had been: from and until when it was so.
     pub wiped_ms: Option<u32>,
+    /// The nodes that were killed.
+    pub kills: Vec<Kill>,
 }
 
 impl Rig {
-    /// Starts everything; proxies live on the runtime.
-    pub fn start(runtime: &Handle, nodes: usize, seed: u64, slow: Option<usize>) -> Self {
-        let (redis, postgres) = (Redis::start(), Postgres::start());
-        let database = postgres.create_database();
-        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let proxy = |to, lane, slow| {
-            runtime.block_on(Proxy::start(to, seed.wrapping_mul(1_000) + lane, slow))
-        };
+    /// Starts everything; proxies live on the runtime. `None` where the fault can't be had here.
+    pub fn start(
+        runtime: &Handle,
+        fault: Fault,
+        nodes: usize,
+        seed: u64,
+        slow: Option<usize>,
+    ) -> Option<Self> {
         let mut rig = Self {
             runtime: runtime.clone(),
-            database: database.clone(),
             setup: Vec::new(),
             nodes: Vec::new(),
             to_redis: Vec::new(),
             to_postgres: Vec::new(),
             to_nodes: Vec::new(),
+            slow_to_nodes: Vec::new(),
             counters: Counters::default(),
             wiped_ms: None,
-            redis,
-            postgres,
+            kills: Vec::new(),
+            redis: Redis::start(),
+            keep: Keep::start(runtime, fault.database())?,
         };
         let outbox = if slow.is_some() { "256KiB" } else { "1MiB" };
         for number in 0..nodes {
-            let lane = 3 * number as u64;
-            let to_redis = proxy(local(rig.redis.port()), lane, None);
-            let to_postgres = proxy(local(rig.postgres.port()), lane + 1, None);
-            let url = database.replace(
-                &format!(":{}/", rig.postgres.port()),
-                &format!(":{}/", to_postgres.addr().port()),
-            );
-            let setup = Setup::new()
-                .config(&CHANNELS.replace("OUTBOX", outbox))
-                .secret(SECRET)
-                .redis(&format!("redis://{}/", to_redis.addr()))
-                .database(&url)
-                .env("FANFARE_NODE_NAME", &format!("node-{number}"));
-            let node = setup.clone().start();
-            rig.to_nodes.push(proxy(node.clients, lane + 2, slow));
-            rig.to_redis.push(to_redis);
-            rig.to_postgres.push(to_postgres);
-            rig.setup.push(setup);
-            rig.nodes.push(Some(node));
+            rig.add(number, fault, seed, slow, outbox);
         }
-        rig
+        Some(rig)
+    }
+
+    fn add(&mut self, number: usize, fault: Fault, seed: u64, slow: Option<usize>, outbox: &str) {
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let lane = |lane| seed.wrapping_mul(1_000) + 4 * number as u64 + lane;
+        // Small buffers in the kernel are what makes Redis feel a slow way.
+        let small = (fault == Fault::RedisOutputLimit).then_some(8 * 1024);
+        let redis = local(self.redis.port());
+        let to_redis = self
+            .runtime
+            .block_on(Proxy::before_redis(redis, lane(0), small));
+        let mut setup = Setup::new()
+            .config(&CHANNELS.replace("OUTBOX", outbox))
+            .secret(SECRET)
+            .env("FANFARE_NODE_NAME", &format!("node-{number}"));
+        setup = match &self.keep {
+            Keep::Sqlite(sqlite) => setup.database(&sqlite.url()),
+            Keep::Postgres(postgres) => {
+                let way = Proxy::start(local(postgres.port()), lane(1), None);
+                let way = self.runtime.block_on(way);
+                let url = postgres.url(way.addr().port());
+                self.to_postgres.push(way);
+                let redis = format!("redis://{}/", to_redis.addr());
+                setup.redis(&redis).database(&url)
+            }
+        };
+        let node = setup.clone().start();
+        let to_node = |lane, slow| {
+            self.runtime
+                .block_on(Proxy::start(node.clients, lane, slow))
+        };
+        let (way, slow_way) = (to_node(lane(2), slow), to_node(lane(3), Some(8 * 1024)));
+        self.to_nodes.push(way);
+        self.slow_to_nodes.push(slow_way);
+        self.to_redis.push(to_redis);
+        self.setup.push(setup);
+        self.nodes.push(Some(node));
     }
 
     /// The ways of clients to the nodes.
@@ -128,20 +150,30 @@ impl Rig {
         self.to_nodes.iter().map(Proxy::addr).collect()
     }
 
+    /// The ways of slow clients to the nodes.
+    pub fn slow_roads(&self) -> Vec<SocketAddr> {
+        self.slow_to_nodes.iter().map(Proxy::addr).collect()
+    }
+
     /// Does one act.
     pub fn perform(&mut self, act: Act, plan: &Plan) {
         match act {
+            Act::Wait => {}
+            Act::Publish(on) => plan.publishing.store(on, Ordering::Relaxed),
             Act::RestartRedis => self.redis.restart(),
-            Act::KillSubscribers => {
-                self.redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+            Act::KillSubscribers => self.tell_redis(&["CLIENT", "KILL", "TYPE", "pubsub"]),
+            Act::FlushRedis => self.tell_redis(&["FLUSHALL"]),
+            Act::LimitSubscribers(on) => {
+                let limit = match on {
+                    true => "pubsub 65536 65536 1",
+                    false => "pubsub 33554432 8388608 60",
+                };
+                self.tell_redis(&["CONFIG", "SET", "client-output-buffer-limit", limit]);
             }
             Act::PauseRedis(true) => self.redis.pause(),
             Act::PauseRedis(false) => self.redis.resume(),
-            Act::KillNode(number) => {
-                self.count(number);
-                self.node(number).kill();
-                self.nodes[number] = None;
-            }
+            Act::Sift(sieve) => self.to_redis.iter().for_each(|way| way.sift(sieve)),
+            Act::KillNode(number) => self.kill(number, plan),
             Act::DrainNode(number) => {
                 self.count(number);
                 let node = self.node(number);
@@ -151,27 +183,45 @@ impl Rig {
             Act::StartNode(number) => {
                 let node = self.setup[number].clone().start();
                 self.to_nodes[number].lead_to(node.clients);
+                self.slow_to_nodes[number].lead_to(node.clients);
                 self.nodes[number] = Some(node);
             }
             Act::PauseNode(number, true) => self.node(number).signal("STOP"),
             Act::PauseNode(number, false) => self.node(number).signal("CONT"),
-            Act::StopPostgres => self.postgres.stop(),
-            Act::StartPostgres => self.postgres.restart(),
-            Act::PausePostgres(true) => self.signal_postgres("STOP"),
-            Act::PausePostgres(false) => self.signal_postgres("CONT"),
+            Act::CutNode(number, true) => self.to_redis[number].set(Weather::Blackhole),
+            Act::CutNode(number, false) => self.to_redis[number].set(Weather::Clear),
             Act::Change(ways, weather) => self.change(ways, weather),
-            Act::ResetClients(percent) => {
-                self.to_nodes.iter().for_each(|proxy| proxy.reset(percent));
-            }
+            Act::ResetClients(percent) => self.to_nodes.iter().for_each(|way| way.reset(percent)),
+            Act::FreezeClients(percent) => self.to_nodes.iter().for_each(|way| way.freeze(percent)),
             Act::StallClients(percent, time) => {
                 plan.stalls.send_replace((percent, time));
             }
-            Act::Truncate => {
-                let empty = "truncate messages, topics";
-                self.postgres.sql(&self.database, empty);
+            Act::Restore | Act::Truncate => {
+                self.keep.perform(act);
                 self.wiped_ms = Some(plan.now_ms());
             }
+            Act::StopPostgres
+            | Act::StartPostgres
+            | Act::PausePostgres(_)
+            | Act::RefuseSessions(_)
+            | Act::HoldTopics
+            | Act::Standby(_)
+            | Act::FillDisk(_)
+            | Act::Save => self.keep.perform(act),
         }
+    }
+
+    fn tell_redis(&self, words: &[&str]) {
+        let answer = self.redis.command(words);
+        assert!(!answer.starts_with('-'), "{words:?}: {answer}");
+    }
+
+    fn kill(&mut self, number: usize, plan: &Plan) {
+        self.count(number);
+        self.node(number).kill();
+        self.nodes[number] = None;
+        let at = plan.now_ms();
+        self.kills.push(Kill { at, node: number });
     }
 
     fn node(&mut self, number: usize) -> &mut Node {
@@ -185,16 +235,9 @@ impl Rig {
             Ways::Redis => &self.to_redis,
             Ways::Postgres => &self.to_postgres,
             Ways::Clients => &self.to_nodes,
+            Ways::SlowClients => &self.slow_to_nodes,
         };
         proxies.iter().for_each(|proxy| proxy.set(weather));
-    }
-
-    /// Signals the server and its sessions, which are its children.
-    fn signal_postgres(&self, signal: &str) {
-        let pid = self.postgres.pid().expect("postgres runs");
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-        let children = children.expect("the kernel lists children");
-        process::signal(signal, &format!("{pid} {children}"));
     }
 
     /// Adds what a node counted, which is forgotten with it.
@@ -206,6 +249,8 @@ impl Rig {
         self.counters.lost += sum(&metrics, "fanfare_broker_lost_total");
         self.counters.reconnects += sum(&metrics, "fanfare_broker_reconnects_total");
         self.counters.retries += sum(&metrics, "fanfare_writer_retries_total");
+        let peak_kib = self.node(number).peak_kib();
+        self.counters.peak_kib = self.counters.peak_kib.max(peak_kib);
     }
 
     /// What the nodes counted in all, the dead ones until shortly before their end.
@@ -229,64 +274,13 @@ impl Rig {
 
     /// The newest id of each room.
     pub fn heads(&self, rooms: u32) -> Vec<u64> {
-        self.runtime.block_on(async {
-            let client = self.connect().await;
-            let mut heads = vec![0; rooms as usize];
-            for row in client
-                .query("select topic, last_seq from topics", &[])
-                .await
-                .expect("heads")
-            {
-                if let Some(room) = room_of(row.get(0)) {
-                    heads[room] = row.get::<_, i64>(1) as u64;
-                }
-            }
-            heads
-        })
+        self.keep.heads(rooms)
     }
 
     /// Everything that the database has.
     pub fn rooms(&self, rooms: u32) -> Vec<Room> {
-        let rows = "select topic, seq, uid, player_id, client_key, message \
-                    from messages order by topic, seq";
-        self.runtime.block_on(async {
-            let client = self.connect().await;
-            let mut found = vec![Room::default(); rooms as usize];
-            let topics = client
-                .query("select topic, last_seq, epoch from topics", &[])
-                .await;
-            for row in topics.expect("topics") {
-                if let Some(room) = room_of(row.get(0)) {
-                    found[room].last_id = row.get::<_, i64>(1) as u64;
-                    found[room].epoch = row.get::<_, &str>(2).into();
-                }
-            }
-            for row in client.query(rows, &[]).await.expect("messages") {
-                let name = wire::name(row.get(5)).expect("only clients of ours write");
-                let (player, key) = (format!("p{}", name.author), format!("k{}", name.number));
-                let room = room_of(row.get(0)).expect("only rooms of ours are written to");
-                found[room].rows.push(Row {
-                    id: row.get::<_, i64>(1) as u64,
-                    uid: row.get::<_, uuid::Uuid>(2).as_u128(),
-                    name,
-                    consistent: row.get::<_, Option<&str>>(3) == Some(&player)
-                        && row.get::<_, Option<&str>>(4) == Some(&key),
-                });
-            }
-            found
-        })
+        self.keep.rooms(rooms)
     }
-
-    async fn connect(&self) -> Client {
-        let connected = tokio_postgres::connect(&self.database, NoTls).await;
-        let (client, connection) = connected.expect("Postgres answers");
-        tokio::spawn(connection);
-        client
-    }
-}
-
-fn room_of(topic: &str) -> Option<usize> {
-    topic.strip_prefix("chat_room:")?.parse().ok()
 }
 
 /// The sum of a family, over its labels.

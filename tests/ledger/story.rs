@@ -85,6 +85,13 @@ pub enum Event {
     Heard(Sound),
     /// The relay's `gap` arrived.
     RelayGap,
+    /// A connection to a node was made.
+    Opened {
+        /// The node.
+        node: usize,
+    },
+    /// The client stopped reading.
+    Stalled,
     /// The connection is over.
     Ended(End),
 }
@@ -111,6 +118,8 @@ pub struct Story {
     pub room: u32,
     /// Its relay topic.
     pub relay: u32,
+    /// Whether its way to the nodes is a slow one.
+    pub is_slow: bool,
     /// The entries, with milliseconds since the run began.
     pub events: Vec<(u32, Event)>,
 }
@@ -139,6 +148,15 @@ pub struct Room {
     pub rows: Vec<Row>,
 }
 
+/// The end of a node that could say nothing more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kill {
+    /// When, in milliseconds since the run began.
+    pub at: u32,
+    /// The node.
+    pub node: usize,
+}
+
 /// Everything that a run left behind.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
@@ -148,4 +166,6 @@ pub struct Ledger {
     pub rooms: Vec<Room>,
     /// When the tables were emptied, if they were: what was sent before may be gone.
     pub wiped_ms: Option<u32>,
+    /// The nodes that were killed.
+    pub kills: Vec<Kill>,
 }

@@ -174,10 +174,7 @@ fn a_worker_that_is_flooded_reads_what_did_not_fit_from_the_store() {
     // Without presence: its broadcasts are no records, and a flood may cost them.
     let config = "[limits]\nmailbox_entries = 16\nmessages_per_second = 0\n\
         [[channels]]\ntopic = \"chat_room:*\"\nkind = \"chat_room\"\npresence = false\n";
-    let node = setup("")
-        .config(config)
-        .flag("--workers", "1")
-        .start();
+    let node = setup("").config(config).flag("--workers", "1").start();
     let mut ada = member(&node, "chat_room:hall");
     let mut grace = member(&node, "chat_room:hall");
     let database = rusqlite::Connection::open(node.path("fanfare.db")).expect("the database");

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use fanfare::channel::{Body, NewRecord};
 use fanfare::protocol::Topic;
-use fanfare::store::{Appended, Store, StoreError};
+use fanfare::store::{Appended, Floor, Store, StoreError};
 
 use crate::support::records::{custom, keyed, message, topic};
 use crate::{ALL, Stores, append, ids, known, stored};
@@ -24,6 +24,40 @@ pub async fn numbers_are_contiguous_from_1_in_each_topic(stores: Stores) {
     assert_eq!(ids(&stores.one, "a", ALL).await, [1, 2, 3]);
     assert_eq!(ids(&stores.other, "b", ALL).await, [1, 2]);
     assert_eq!(append(&stores.one, &[]).await, []);
+}
+
+pub async fn a_store_that_was_set_back_starts_a_new_epoch_before_it_numbers(stores: Stores) {
+    append(&stores.one, &[message("a", "1"), message("b", "1")]).await;
+    let head = |on| {
+        let (store, topic) = (Arc::clone(&stores.one), topic(on));
+        async move { store.read(&topic, ALL).await.expect("read").head }
+    };
+    let (before, other) = (head("a").await, head("b").await);
+    let floor = |on, last_id, epoch: &str| Floor {
+        topic: topic(on),
+        last_id,
+        epoch: epoch.to_owned(),
+    };
+    let batch = || [message("a", "2"), message("b", "2")];
+    // What was seen is there, or was of another epoch: nothing happens.
+    let fine = [floor("a", 1, &before.epoch), floor("b", 9, "another")];
+    let stored = stores.one.append_above(&batch(), &fine).await;
+    assert!(
+        stored
+            .expect("stored")
+            .epochs
+            .iter()
+            .all(|(_, epoch)| { *epoch == before.epoch || *epoch == other.epoch })
+    );
+    // Nine were seen, and the store ends at two.
+    let seen = [floor("a", 9, &before.epoch), floor("b", 2, &other.epoch)];
+    let stored = stores.other.append_above(&batch(), &seen).await;
+    let stored = stored.expect("stored");
+    assert_eq!(stored.answers, [crate::stored(3), crate::stored(3)]);
+    let epochs: BTreeMap<_, _> = stored.epochs.into_iter().collect();
+    assert_ne!(epochs[&topic("a")], before.epoch);
+    assert_eq!(epochs[&topic("b")], other.epoch);
+    assert_eq!(head("a").await.epoch, epochs[&topic("a")]);
 }
 
 pub async fn a_repeated_uid_is_known_and_makes_no_hole(stores: Stores) {

@@ -45,7 +45,7 @@ async fn postgres_is_migrated_by_four_handles_at_once() {
     let url = postgres.create_database();
     migrate_from_four_handles(&url).await;
     let applied = postgres.sql(&url, "select count(*), min(version) from schema_migrations");
-    assert_eq!(applied, "1|1");
+    assert_eq!(applied, "2|1");
 }
 
 #[tokio::test]
@@ -301,4 +301,60 @@ async fn postgres_certificates_are_verified_as_sslmode_says() {
             (answer, _) => panic!("{host} {settings}: {answer:?}"),
         }
     }
+}
+
+/// A step that sweeps whatever is older than an hour.
+fn hourly() -> store::Step {
+    store::Step {
+        holder: String::from("one"),
+        lease: Duration::from_secs(60),
+        rest: Duration::ZERO,
+        rows_max: 100,
+        now: fanfare::clock::unix_us(),
+        retention: store::Retention {
+            rules: vec![store::Rule {
+                topics: fanfare::channel::Pattern::parse("*").expect("a pattern"),
+                keep_for: Some(Duration::from_secs(3_600)),
+                keep_records: None,
+            }],
+            grace: Duration::ZERO,
+        },
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgres_sweep_and_a_writer_wait_for_nobody() {
+    let stores = Stores::postgres().await;
+    let old: Vec<_> = (0..4)
+        .map(|_| fanfare::channel::NewRecord {
+            inserted_at: 0,
+            ..message("a", "old")
+        })
+        .collect();
+    append(&stores.one, &old).await;
+    let (client, connection) = tokio_postgres::connect(&stores.url, tokio_postgres::NoTls)
+        .await
+        .expect("connected");
+    let connection = tokio::spawn(connection);
+    // Somebody holds a record and the topic: the sweep goes around the one and needs not the other.
+    client
+        .batch_execute("begin; select * from topics for update; select * from messages where seq = 2 for update")
+        .await
+        .expect("locked");
+    let swept = stores.one.sweep(&hourly()).await.expect("swept");
+    assert_eq!(swept.rows, 3);
+    client.batch_execute("rollback").await.expect("released");
+    // A step that has not ended holds up no writer.
+    client
+        .batch_execute(
+            "begin; update sweeps set holder = 'slow'; delete from messages where seq = 2",
+        )
+        .await
+        .expect("a step under way");
+    assert_eq!(append(&stores.one, &[message("a", "5")]).await, [stored(5)]);
+    client.batch_execute("rollback").await.expect("released");
+    let swept = stores.one.sweep(&hourly()).await.expect("swept");
+    assert_eq!(swept.rows, 1);
+    drop(client);
+    connection.await.expect("a task").expect("a clean end");
 }

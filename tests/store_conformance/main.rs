@@ -7,6 +7,7 @@ mod databases;
 mod read;
 #[path = "../support/mod.rs"]
 mod support;
+mod sweep;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -122,6 +123,7 @@ suite! {
     what_cannot_be_stored_is_refused_and_nothing_of_its_batch_is_kept,
     the_longest_names_fit,
     a_large_batch_is_one_transaction,
+    a_store_that_was_set_back_starts_a_new_epoch_before_it_numbers,
     }
     read {
     every_kind_of_record_is_read_as_it_was_written,
@@ -134,5 +136,14 @@ suite! {
     a_rating_is_only_ever_raised,
     games_and_videos_are_made_only_when_asked_for,
     a_migrated_store_answers_and_migrating_again_changes_nothing,
+    }
+    sweep {
+    records_go_by_age_up_to_the_first_that_stays,
+    records_go_by_count_once_they_are_old_enough_for_it,
+    places_and_epoch_stay_when_everything_is_swept,
+    every_kind_of_record_is_swept,
+    a_step_removes_so_many_and_the_next_goes_on,
+    a_sweep_goes_through_more_topics_than_a_step_looks_at,
+    one_at_a_time_sweeps_and_another_goes_on_where_it_died,
     }
 }

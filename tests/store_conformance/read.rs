@@ -144,10 +144,18 @@ pub async fn a_new_epoch_never_lowers_the_place(stores: Stores) {
     let on = topic("a");
     append(&stores.one, &[message("a", "1"), message("a", "2")]).await;
     let before = stores.one.read(&on, ALL).await.expect("read").head;
-    let renewed = stores.other.renew_epoch(&on, 1).await.expect("renewed");
+    let renewed = stores
+        .other
+        .renew_epoch(&on, &before.epoch, 1)
+        .await
+        .expect("renewed");
     assert_eq!(renewed.last_id, 2);
     assert_ne!(renewed.epoch, before.epoch);
-    let ahead = stores.one.renew_epoch(&on, 41).await.expect("renewed");
+    // Who notices the same thing later finds it done.
+    let again = stores.one.renew_epoch(&on, &before.epoch, 41).await;
+    assert_eq!(again.expect("looked"), renewed);
+    let ahead = stores.one.renew_epoch(&on, &renewed.epoch, 41).await;
+    let ahead = ahead.expect("renewed");
     assert_eq!(ahead.last_id, 41);
     assert_eq!(
         append(&stores.other, &[message("a", "42")]).await,
@@ -156,7 +164,7 @@ pub async fn a_new_epoch_never_lowers_the_place(stores: Stores) {
     assert_eq!(ids(&stores.one, "a", ALL).await, [1, 2, 42]);
     let unknown = stores
         .one
-        .renew_epoch(&topic("new"), 5)
+        .renew_epoch(&topic("new"), "lost", 5)
         .await
         .expect("renewed");
     assert_eq!(unknown.last_id, 5);

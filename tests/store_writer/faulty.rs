@@ -3,11 +3,14 @@
 //! It never makes up an answer of its own.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use fanfare::channel::NewRecord;
 use fanfare::protocol::Topic;
-use fanfare::store::{Batch, Game, Head, Player, Range, Slice, Store, StoreError, Video};
+use fanfare::store::{
+    Batch, Floor, Game, Head, Player, Range, Slice, Step, Store, StoreError, Swept, Video,
+};
 use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 
@@ -19,11 +22,16 @@ pub enum Fault {
     AnswerLost,
 }
 
+/// No limit for [`Faulty::records_max`].
+pub const ANY: usize = usize::MAX;
+
 /// A store that fails as told, and keeps the sizes of the batches it was given.
 pub struct Faulty {
     inner: Arc<dyn Store>,
     faults: Mutex<VecDeque<Fault>>,
     batches: Mutex<Vec<usize>>,
+    /// A larger batch finds the store away.
+    pub records_max: AtomicUsize,
     /// One permit lets one `append` begin.
     pub gate: Semaphore,
     /// One permit for each `append` that came to the gate.
@@ -40,6 +48,7 @@ impl Faulty {
             inner,
             faults: Mutex::new(faults.into_iter().collect()),
             batches: Mutex::default(),
+            records_max: AtomicUsize::new(ANY),
             gate: Semaphore::new(permits),
             entered: Semaphore::new(0),
         })
@@ -60,7 +69,11 @@ impl Store for Faulty {
     fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         self.inner.ping()
     }
-    fn append<'a>(&'a self, batch: &'a [NewRecord]) -> BoxFuture<'a, Result<Batch, StoreError>> {
+    fn append_above<'a>(
+        &'a self,
+        batch: &'a [NewRecord],
+        floors: &'a [Floor],
+    ) -> BoxFuture<'a, Result<Batch, StoreError>> {
         Box::pin(async move {
             self.entered.add_permits(1);
             self.gate.acquire().await.expect("never closed").forget();
@@ -68,10 +81,11 @@ impl Store for Faulty {
             let fault = self.faults.lock().expect("not poisoned").pop_front();
             let away = || Err(StoreError::Unavailable(String::from("as told")));
             match fault {
-                None => self.inner.append(batch).await,
+                None if batch.len() > self.records_max.load(Ordering::Relaxed) => away(),
+                None => self.inner.append_above(batch, floors).await,
                 Some(Fault::Away) => away(),
                 Some(Fault::AnswerLost) => {
-                    self.inner.append(batch).await?;
+                    self.inner.append_above(batch, floors).await?;
                     away()
                 }
             }
@@ -93,9 +107,13 @@ impl Store for Faulty {
     fn renew_epoch<'a>(
         &'a self,
         topic: &'a Topic,
+        ended: &'a str,
         last_id: u64,
     ) -> BoxFuture<'a, Result<Head, StoreError>> {
-        self.inner.renew_epoch(topic, last_id)
+        self.inner.renew_epoch(topic, ended, last_id)
+    }
+    fn sweep<'a>(&'a self, step: &'a Step) -> BoxFuture<'a, Result<Swept, StoreError>> {
+        self.inner.sweep(step)
     }
     fn game<'a>(
         &'a self,

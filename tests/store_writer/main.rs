@@ -3,6 +3,7 @@
 //! Answers are collected as they are given, so that their order is part of every test.
 
 mod faulty;
+mod stress;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -262,7 +263,8 @@ async fn an_unavailable_store_is_tried_until_it_answers() {
     for id in 1..=3 {
         assert_eq!(id_of(&bench.outcome().await), id);
     }
-    assert_eq!(store.batches(), [3; 7]);
+    // Halved after three attempts, and not again while it is a single record.
+    assert_eq!(store.batches(), [3, 3, 3, 1, 1, 1, 1, 2]);
     assert_eq!(bench.metric("fanfare_writer_retries_total"), 6.0);
 }
 
@@ -336,6 +338,52 @@ async fn one_poisoned_record_is_refused_alone() {
     }
     let postgres = Postgres::shared();
     check_poison(&postgres.create_database(), 63).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_an_operators_trigger_refuses_is_refused_alone() {
+    let postgres = Postgres::shared();
+    let url = postgres.create_database();
+    let mut bench = Bench::new(migrated(&url).await, &one_lane(), LANE_RECORDS);
+    postgres.sql(
+        &url,
+        "create function refuse() returns trigger language plpgsql as $$ begin
+           if new.message = 'bad' then raise exception 'not this one'; end if;
+           return new;
+         end $$;
+         create trigger refuse before insert on messages for each row execute function refuse()",
+    );
+    for text in ["1", "bad", "2"] {
+        bench.submit(message("a", text)).expect("room");
+    }
+    let _lanes = bench.run();
+    assert_eq!(id_of(&bench.outcome().await), 1);
+    let refused = bench.outcome().await;
+    assert!(
+        matches!(&refused, Outcome::Refused(why) if why.contains("not this one")),
+        "{refused:?}"
+    );
+    assert_eq!(id_of(&bench.outcome().await), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_too_much_for_the_store_goes_in_pieces() {
+    let store = Faulty::new(migrated("sqlite::memory:").await, 10_000, []);
+    store
+        .records_max
+        .store(4, std::sync::atomic::Ordering::Relaxed);
+    let mut bench = Bench::new(store.clone(), &one_lane(), LANE_RECORDS);
+    for number in 0..32 {
+        bench
+            .submit(message("a", &number.to_string()))
+            .expect("room");
+    }
+    let _lanes = bench.run();
+    for id in 1..=32 {
+        assert_eq!(id_of(&bench.outcome().await), id);
+    }
+    let batches = store.batches();
+    assert_eq!(batches.iter().filter(|records| **records == 4).count(), 8);
 }
 
 #[tokio::test]

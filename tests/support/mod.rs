@@ -6,6 +6,7 @@
 
 pub mod chromium;
 pub mod cluster;
+pub mod disk;
 pub mod http;
 pub mod journey;
 pub mod key_server;

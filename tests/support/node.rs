@@ -217,6 +217,19 @@ impl Node {
         }
     }
 
+    /// The most memory that it held so far, in KiB.
+    pub fn peak_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("a running child");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        number
+            .expect("Linux says it")
+            .trim()
+            .parse()
+            .expect("a number")
+    }
+
     /// Sends a signal by name: `TERM`, `INT`, `STOP`, `CONT`.
     pub fn signal(&self, name: &str) {
         process::signal(name, &self.child.id().to_string());

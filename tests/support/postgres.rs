@@ -128,6 +128,34 @@ impl Postgres {
         self.port
     }
 
+    /// Stops or continues the processes of its sessions; the server itself goes on and takes new ones.
+    pub fn signal_sessions(&self, name: &str) {
+        let pid = self.pid().expect("postgres runs");
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        for child in children
+            .expect("the kernel lists children")
+            .split_whitespace()
+        {
+            let line = std::fs::read_to_string(format!("/proc/{child}/cmdline"));
+            // Processes of the server have names such as `postgres: walwriter`; a session's has its address.
+            if line.is_ok_and(|line| line.contains("127.0.0.1(")) {
+                super::process::signal(name, child);
+            }
+        }
+    }
+
+    /// Makes it a standby of nobody, which takes no writes, until [`Self::promote`].
+    pub fn become_standby(&self) {
+        let made = self.run("touch", &["data/standby.signal"]);
+        assert!(made.is_ok_and(|made| made.status.success()), "touch");
+        self.restart();
+    }
+
+    /// Ends the standby's time: it takes writes when this returns.
+    pub fn promote(&self, url: &str) {
+        assert_eq!(self.sql(url, "select pg_promote()"), "t");
+    }
+
     /// The process id of the running server.
     pub fn pid(&self) -> Option<u32> {
         self.lock().as_ref().map(|server| server.pid)
@@ -236,7 +264,9 @@ fn keep(mut command: Command, started: &mpsc::Sender<Result<u32, String>>) {
             log.push_str(&line);
             log.push('\n');
         }
-        if line.contains("database system is ready to accept connections") {
+        // A standby says "read-only connections", before a promotion says it again without.
+        let says_so = line.contains("database system is ready to accept ");
+        if says_so && !is_ready {
             is_ready = true;
             let _ = started.send(Ok(child.id()));
         }

@@ -175,7 +175,7 @@ fn sift(buffer: &mut BytesMut, dropper: &Dropper) -> BytesMut {
 }
 
 /// Returns the length of the value that bytes begin with, when all of it is there.
-fn value(bytes: &[u8]) -> Option<usize> {
+pub fn value(bytes: &[u8]) -> Option<usize> {
     let head = bytes.windows(2).position(|two| two == b"\r\n")? + 2;
     let number = || -> usize {
         let text = std::str::from_utf8(&bytes[1..head - 2]).expect("a length is text");
@@ -195,7 +195,7 @@ fn value(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Returns channel and payload of a published message.
-fn message(value: &[u8]) -> Option<(&[u8], &[u8])> {
+pub fn message(value: &[u8]) -> Option<(&[u8], &[u8])> {
     let rest = value.strip_prefix(b">3\r\n$7\r\nmessage\r\n")?;
     let (channel, rest) = bulk(rest)?;
     Some((channel, bulk(rest)?.0))

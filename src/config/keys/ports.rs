@@ -14,6 +14,8 @@ use crate::transport::{Network, OriginPolicy};
 const SHORT: Duration = Duration::from_millis(10);
 /// Longest timeout.
 const LONG: Duration = Duration::from_secs(600);
+/// Longest time between sweeps.
+const DAY: Duration = Duration::from_secs(86_400);
 
 pub(super) const TRANSPORT: &[Key] = &[
     Key::new(
@@ -375,6 +377,58 @@ pub(super) const STORE: &[Key] = &[
             put(
                 &mut draft.settings.store.retry_max,
                 duration(text, SHORT, LONG),
+            )
+        },
+    ),
+    Key::new(
+        "store",
+        "sweep_every",
+        "60s",
+        Unit::Duration,
+        "How long nobody sweeps after a sweep; only where a channel has `keep_for` or `keep_records`.",
+        |draft, text| {
+            put(
+                &mut draft.settings.store.sweep_every,
+                duration(text, SHORT, DAY),
+            )
+        },
+    ),
+    Key::new(
+        "store",
+        "sweep_records",
+        "500",
+        Unit::Count,
+        "Records that one step of a sweep removes.",
+        |draft, text| {
+            put(
+                &mut draft.settings.store.sweep_records,
+                count(text, 1, 100_000),
+            )
+        },
+    ),
+    Key::new(
+        "store",
+        "sweep_pause",
+        "100ms",
+        Unit::Duration,
+        "Between two steps of a sweep.",
+        |draft, text| {
+            put(
+                &mut draft.settings.store.sweep_pause,
+                duration(text, Duration::ZERO, LONG),
+            )
+        },
+    ),
+    Key::new(
+        "store",
+        "sweep_grace",
+        "10m",
+        Unit::Duration,
+        "How old a record must be to go because of `keep_records`; until then its retry is recognised.",
+        |draft, text| {
+            put(
+                &mut draft.settings.store.sweep_grace,
+                duration(text, Duration::ZERO, DAY),
             )
         },
     ),

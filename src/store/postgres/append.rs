@@ -6,7 +6,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::LazyLock;
 
 use deadpool_postgres::Object;
-use futures_util::future::join5;
+use futures_util::future::{join, join5};
+use tokio_postgres::Row as Line;
 use uuid::Uuid;
 
 use super::Failure;
@@ -14,7 +15,7 @@ use super::moment::Moment;
 use crate::channel::NewRecord;
 use crate::protocol::Topic;
 use crate::store::row::{self, Cells, Table};
-use crate::store::{Appended, Batch, Head, StoreError};
+use crate::store::{Appended, Batch, Floor, Head, StoreError};
 
 /// Makes the rows of topics that have none, in the order in which rows are locked.
 ///
@@ -34,6 +35,13 @@ static MAKE_TOPICS: LazyLock<String> = LazyLock::new(|| {
 const LOCK_TOPICS: &str =
     "select topic, epoch from topics where topic = any($1::text[]) order by topic for update";
 
+/// Gives a new epoch to topics that were set back; their rows are locked already.
+const RENEW_BELOW: &str = "
+    update topics t set epoch = f.fresh
+    from unnest($1::text[], $2::bigint[], $3::text[], $4::text[]) as f (topic, last_seq, epoch, fresh)
+    where t.topic = f.topic and t.epoch = f.epoch and t.last_seq < f.last_seq
+    returning t.topic, t.epoch";
+
 const APPEND: &str = include_str!("append.sql");
 
 static RENEW: LazyLock<String> = LazyLock::new(|| {
@@ -41,7 +49,9 @@ static RENEW: LazyLock<String> = LazyLock::new(|| {
         "insert into topics (topic, last_seq, epoch)
          select n.topic, greatest($2::bigint, {}), $3::text from (select $1::text as topic) as n
          on conflict (topic) do update
-         set last_seq = greatest(topics.last_seq, $2::bigint), epoch = excluded.epoch
+         set last_seq = case when topics.epoch = $4 then greatest(topics.last_seq, $2::bigint)
+                             else topics.last_seq end,
+             epoch = case when topics.epoch = $4 then excluded.epoch else topics.epoch end
          returning last_seq, epoch",
         row::newest_seq_sql("n.topic")
     )
@@ -54,7 +64,34 @@ pub(super) struct Plan<'a> {
     firsts: Vec<usize>,
     topics: Vec<&'a str>,
     epochs: Vec<String>,
+    floors: Floors<'a>,
     columns: Columns<'a>,
+}
+
+/// The arguments of [`RENEW_BELOW`].
+#[derive(Default)]
+struct Floors<'a> {
+    topics: Vec<&'a str>,
+    seqs: Vec<i64>,
+    epochs: Vec<&'a str>,
+    fresh: Vec<String>,
+}
+
+impl<'a> Floors<'a> {
+    fn new(floors: &'a [Floor]) -> Result<Self, StoreError> {
+        Ok(Self {
+            topics: floors.iter().map(|floor| floor.topic.as_str()).collect(),
+            seqs: floors
+                .iter()
+                .map(|floor| row::seq_of(floor.last_id))
+                .collect(),
+            epochs: floors.iter().map(|floor| floor.epoch.as_str()).collect(),
+            fresh: floors
+                .iter()
+                .map(|_| row::random_epoch())
+                .collect::<Result<_, _>>()?,
+        })
+    }
 }
 
 /// The arguments of `append.sql`, one vector a column.
@@ -96,7 +133,7 @@ impl<'a> Columns<'a> {
 
 impl<'a> Plan<'a> {
     /// Sorts a batch out.
-    pub(super) fn new(batch: &'a [NewRecord]) -> Result<Self, StoreError> {
+    pub(super) fn new(batch: &'a [NewRecord], floors: &'a [Floor]) -> Result<Self, StoreError> {
         let topics: BTreeSet<&str> = batch.iter().map(|record| record.topic.as_str()).collect();
         let topics: Vec<&str> = topics.into_iter().collect();
         let epochs = topics
@@ -126,6 +163,7 @@ impl<'a> Plan<'a> {
             firsts,
             topics,
             epochs,
+            floors: Floors::new(floors)?,
             columns,
         })
     }
@@ -134,12 +172,14 @@ impl<'a> Plan<'a> {
 /// Stores a batch; see [`crate::store::Store::append`].
 ///
 /// # Cancel safety
-/// All five requests are sent at the first poll, COMMIT with them: a caller that stops waiting leaves no
+/// All six requests are sent at the first poll, COMMIT with them: a caller that stops waiting leaves no
 /// open transaction.
 pub(super) async fn append(client: &Object, plan: &Plan<'_>) -> Result<Batch, Failure> {
     let make = client.prepare_cached(&MAKE_TOPICS).await?;
     let lock = client.prepare_cached(LOCK_TOPICS).await?;
+    let renew = client.prepare_cached(RENEW_BELOW).await?;
     let store = client.prepare_cached(APPEND).await?;
+    let floors = &plan.floors;
     let Columns {
         ords,
         kinds,
@@ -152,10 +192,16 @@ pub(super) async fn append(client: &Object, plan: &Plan<'_>) -> Result<Batch, Fa
         texts: [text_a, text_b, text_c],
     } = &plan.columns;
     // The joined futures are polled in this order, and each sends its request when it is first polled.
-    let (began, made, locked, stored, committed) = join5(
+    let (began, made, (locked, renewed), stored, committed) = join5(
         client.batch_execute("begin isolation level read committed read write"),
         client.execute(&make, &[&plan.topics, &plan.epochs]),
-        client.query(&lock, &[&plan.topics]),
+        join(
+            client.query(&lock, &[&plan.topics]),
+            client.query(
+                &renew,
+                &[&floors.topics, &floors.seqs, &floors.epochs, &floors.fresh],
+            ),
+        ),
         client.query(
             &store,
             &[
@@ -181,11 +227,24 @@ pub(super) async fn append(client: &Object, plan: &Plan<'_>) -> Result<Batch, Fa
     began?;
     made?;
     let locked = locked?;
+    let renewed = renewed?;
     let stored = stored?;
     committed?;
 
-    let mut places: HashMap<i32, (i64, Option<Uuid>)> = HashMap::with_capacity(stored.len());
-    for line in &stored {
+    let places = places(&stored)?;
+    let epochs: HashMap<&str, &str> = locked
+        .iter()
+        // Later ones win: an epoch that was renewed under the lock.
+        .chain(&renewed)
+        .map(|line| Ok((line.try_get(0)?, line.try_get(1)?)))
+        .collect::<Result<_, tokio_postgres::Error>>()?;
+    Ok(plan.answer(&places, &epochs)?)
+}
+
+/// Reads the places that a batch's records have, with the uid of the first one where they were known.
+fn places(stored: &[Line]) -> Result<HashMap<i32, (i64, Option<Uuid>)>, Failure> {
+    let mut places = HashMap::with_capacity(stored.len());
+    for line in stored {
         // Without a place the topic's row was deleted meanwhile; the next attempt makes it again.
         let seq: Option<i64> = line.try_get(1)?;
         let seq = seq.ok_or_else(|| {
@@ -193,11 +252,7 @@ pub(super) async fn append(client: &Object, plan: &Plan<'_>) -> Result<Batch, Fa
         })?;
         places.insert(line.try_get(0)?, (seq, line.try_get(2)?));
     }
-    let epochs: HashMap<&str, &str> = locked
-        .iter()
-        .map(|line| Ok((line.try_get(0)?, line.try_get(1)?)))
-        .collect::<Result<_, tokio_postgres::Error>>()?;
-    Ok(plan.answer(&places, &epochs)?)
+    Ok(places)
 }
 
 impl Plan<'_> {
@@ -252,16 +307,17 @@ pub(super) async fn make_topic(client: &Object, topic: &str) -> Result<(), Failu
     Ok(())
 }
 
-/// Gives a topic a new epoch and raises its last place; see [`crate::store::Store::renew_epoch`].
+/// Ends an epoch of a topic; see [`crate::store::Store::renew_epoch`].
 pub(super) async fn renew_epoch(
     client: &Object,
     topic: &Topic,
+    ended: &str,
     last_id: u64,
 ) -> Result<Head, Failure> {
     let renew = client.prepare_cached(&RENEW).await?;
     let (seq, epoch) = (row::seq_of(last_id), row::random_epoch()?);
     let line = client
-        .query_one(&renew, &[&topic.as_str(), &seq, &epoch])
+        .query_one(&renew, &[&topic.as_str(), &seq, &epoch, &ended])
         .await?;
     Ok(Head {
         last_id: row::id_of(line.try_get(0)?),

@@ -13,7 +13,7 @@ use super::read::uid_at;
 use crate::channel::{Epoch, NewRecord};
 use crate::protocol::Topic;
 use crate::store::row::{self, Cells, TABLES, Table};
-use crate::store::{Appended, Batch, Head};
+use crate::store::{Appended, Batch, Floor, Head};
 
 /// Makes a topic's row: it goes on where records of an earlier row of that topic ended.
 static MAKE_TOPIC: LazyLock<String> = LazyLock::new(|| {
@@ -46,7 +46,11 @@ static BY_KEY: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// Stores a batch; see [`crate::store::Store::append`].
-pub(super) fn append(connection: &mut Connection, batch: &[NewRecord]) -> Result<Batch, Failure> {
+pub(super) fn append(
+    connection: &mut Connection,
+    batch: &[NewRecord],
+    floors: &[Floor],
+) -> Result<Batch, Failure> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut heads: BTreeMap<&Topic, (i64, Epoch)> = BTreeMap::new();
     let mut answers = Vec::with_capacity(batch.len());
@@ -54,7 +58,8 @@ pub(super) fn append(connection: &mut Connection, batch: &[NewRecord]) -> Result
         let head = match heads.entry(&record.topic) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert(topic_row(&transaction, &record.topic)?)
+                let floor = floors.iter().find(|floor| floor.topic == record.topic);
+                entry.insert(row_above(&transaction, &record.topic, floor)?)
             }
         };
         answers.push(match known(&transaction, record)? {
@@ -82,6 +87,24 @@ pub(super) fn append(connection: &mut Connection, batch: &[NewRecord]) -> Result
         .map(|(topic, (_, epoch))| (topic.clone(), epoch))
         .collect();
     Ok(Batch { answers, epochs })
+}
+
+/// As [`topic_row`]; a topic that was set back gets a new epoch.
+fn row_above(
+    transaction: &Transaction<'_>,
+    topic: &Topic,
+    floor: Option<&Floor>,
+) -> Result<(i64, Epoch), Failure> {
+    let (last_seq, epoch) = topic_row(transaction, topic)?;
+    let is_below = |floor: &Floor| floor.epoch == epoch && last_seq < row::seq_of(floor.last_id);
+    if !floor.is_some_and(is_below) {
+        return Ok((last_seq, epoch));
+    }
+    let epoch = row::random_epoch()?;
+    transaction
+        .prepare_cached("update topics set epoch = ?2 where topic = ?1")?
+        .execute(params![topic.as_str(), epoch])?;
+    Ok((last_seq, epoch))
 }
 
 /// Reads a topic's row, and makes it if it is missing; needs a transaction that may write.
@@ -171,23 +194,29 @@ fn insert(
     Ok(())
 }
 
-/// Gives a topic a new epoch and raises its last place; see [`crate::store::Store::renew_epoch`].
+fn exists(transaction: &Transaction<'_>, topic: &Topic) -> Result<bool, rusqlite::Error> {
+    transaction
+        .prepare_cached("select 1 from topics where topic = ?1")?
+        .exists([topic.as_str()])
+}
+
+/// Ends an epoch of a topic; see [`crate::store::Store::renew_epoch`].
 pub(super) fn renew_epoch(
     connection: &mut Connection,
     topic: &Topic,
+    ended: &str,
     last_id: u64,
 ) -> Result<Head, Failure> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    topic_row(&transaction, topic)?;
-    let (last_seq, epoch) = transaction
-        .prepare_cached(
-            "update topics set last_seq = max(last_seq, ?2), epoch = ?3 where topic = ?1
-             returning last_seq, epoch",
-        )?
-        .query_row(
-            params![topic.as_str(), row::seq_of(last_id), row::random_epoch()?],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
+    let is_new = !exists(&transaction, topic)?;
+    let (mut last_seq, mut epoch) = topic_row(&transaction, topic)?;
+    if is_new || epoch == ended {
+        last_seq = last_seq.max(row::seq_of(last_id));
+        epoch = row::random_epoch()?;
+        transaction
+            .prepare_cached("update topics set last_seq = ?2, epoch = ?3 where topic = ?1")?
+            .execute(params![topic.as_str(), last_seq, epoch])?;
+    }
     transaction.commit()?;
     Ok(Head {
         last_id: row::id_of(last_seq),

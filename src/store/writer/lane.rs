@@ -2,7 +2,7 @@
 //!
 //! It never has two batches under way, which is what keeps each topic's order.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +11,23 @@ use super::{Metrics, Outcome};
 use crate::backoff::Backoff;
 use crate::channel::NewRecord;
 use crate::clock;
-use crate::store::{self, Appended, Config, Store, StoreError};
+use crate::protocol::Topic;
+use crate::store::{self, Appended, Config, Floor, Seen, Store, StoreError};
 
 /// The delay before the second attempt at a batch; it doubles up to `retry_max`.
 const RETRY_FIRST: Duration = Duration::from_millis(20);
+
+/// Attempts at a batch until it is halved: the store may be too slow for all of it, or refuse one record of it in a
+/// way that looks as if it were away.
+const ATTEMPTS: usize = 3;
+
+/// Why a batch was not stored.
+enum Setback {
+    /// The store refuses some record of it for good.
+    Refused(String),
+    /// The store did not take it in several attempts.
+    Unavailable,
+}
 
 /// A lane of the writer; whoever made the writer runs it.
 ///
@@ -26,6 +39,7 @@ pub struct Lane {
     batch_bytes: usize,
     retry_max: Duration,
     metrics: Metrics,
+    seen: Option<Arc<dyn Seen>>,
 }
 
 impl Lane {
@@ -42,7 +56,24 @@ impl Lane {
             batch_bytes: config.batch_bytes,
             retry_max: config.retry_max,
             metrics,
+            seen: None,
         }
+    }
+
+    /// Has the lane notice a store that ends before what was seen of it.
+    pub fn above(mut self, seen: Arc<dyn Seen>) -> Self {
+        self.seen = Some(seen);
+        self
+    }
+
+    /// What was seen of a batch's topics; before their rows are locked, so that it is stored for certain.
+    fn floors(&self, records: &[NewRecord]) -> Vec<Floor> {
+        let Some(seen) = &self.seen else {
+            return Vec::new();
+        };
+        let topics: BTreeSet<&Topic> = records.iter().map(|record| &record.topic).collect();
+        let floor = |topic| seen.floor(topic);
+        topics.into_iter().filter_map(floor).collect()
     }
 
     /// Stores records until the writer is closed and the lane is empty.
@@ -57,28 +88,38 @@ impl Lane {
         }
     }
 
-    /// Stores a batch; halves it around records that the store refuses, until those are alone.
+    /// Stores a batch; halves it around records that the store refuses, until those are alone, and while the
+    /// store is away, so that it is stored in pieces when all of it at once is too much.
     async fn store_all(&self, batch: Batch) {
         // The last one is the next one, so that earlier records are always stored and answered first. Each
         // split adds one, so this holds at most log2(batch_records) + 1 parts.
         let mut parts = vec![batch];
+        let mut backoff = Backoff::new(RETRY_FIRST, self.retry_max);
         while let Some(mut part) = parts.pop() {
-            match self.store_once(&part.records).await {
-                Ok(stored) => answer(part, stored),
-                Err(reason) => match part.split() {
-                    Some(rest) => parts.extend([rest, part]),
-                    None => self.refuse(part, &reason),
+            match self.attempt(&part.records, &mut backoff).await {
+                Ok(stored) => {
+                    backoff.reset();
+                    answer(part, stored);
+                }
+                Err(setback) => match (part.split(), setback) {
+                    (Some(rest), _) => parts.extend([rest, part]),
+                    (None, Setback::Refused(reason)) => self.refuse(part, &reason),
+                    (None, Setback::Unavailable) => parts.push(part),
                 },
             }
         }
     }
 
-    /// Tries until the store answers; an error is the store's reason to refuse the records for good.
-    async fn store_once(&self, records: &[NewRecord]) -> Result<store::Batch, String> {
-        let mut backoff = Backoff::new(RETRY_FIRST, self.retry_max);
-        loop {
+    /// Tries a few times to store a part of a batch.
+    async fn attempt(
+        &self,
+        records: &[NewRecord],
+        backoff: &mut Backoff,
+    ) -> Result<store::Batch, Setback> {
+        for _ in 0..ATTEMPTS {
             let begun = clock::now();
-            match self.store.append(records).await {
+            let floors = self.floors(records);
+            match self.store.append_above(records, &floors).await {
                 Ok(stored) => {
                     self.metrics
                         .commit_seconds
@@ -86,7 +127,7 @@ impl Lane {
                     self.metrics.batch_records.observe(records.len() as f64);
                     return Ok(stored);
                 }
-                Err(StoreError::Refused(reason)) => return Err(reason),
+                Err(StoreError::Refused(reason)) => return Err(Setback::Refused(reason)),
                 Err(StoreError::Unavailable(reason)) => {
                     self.metrics.retries.inc();
                     let delay = backoff.next_delay();
@@ -95,6 +136,7 @@ impl Lane {
                 }
             }
         }
+        Err(Setback::Unavailable)
     }
 
     fn refuse(&self, part: Batch, reason: &str) {
