@@ -1,0 +1,5 @@
+//! stub
+/// x
+pub fn run() -> std::io::Result<()> {
+    Ok(())
+}
