@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help setup test faults fuzz lint fmt reference run demo clean
+.PHONY: help setup test faults fuzz bench lint fmt reference run demo clean
 
 help: ## says what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,7 @@ setup: ## installs what the tests need and is missing: Redis, Postgres, Node.js,
 test: setup ## sets up and runs every test
 	$(CARGO) test --locked --all-targets
 	$(CARGO) test --locked --doc
+	$(CARGO) test --locked -p fanload --all-targets
 
 faults: setup ## runs what is too heavy for every change: crowds, and every fault with many seeds, for hours; LEDGER_FAULT, LEDGER_SEEDS and LEDGER_SIZE choose
 	$(CARGO) test --locked --release --tests -- --ignored --nocapture
@@ -20,9 +21,14 @@ faults: setup ## runs what is too heavy for every change: crowds, and every faul
 fuzz: ## mutates inputs of every decoder for FUZZ_SECONDS (600) each; FUZZ_SEED repeats a run, crashing inputs go to target/fuzz
 	$(CARGO) test --locked --release --test fuzz -- --ignored --nocapture
 
+bench: setup ## measures every scenario against the floor and prints a table (target/bench/bench.json); BENCH_ONLY, BENCH_RUNS, BENCH_SECONDS and BENCH_SOCKETS choose
+	$(CARGO) build --locked --release --bin fanfare
+	$(CARGO) build --locked --release -p fanload
+	target/release/fanload bench
+
 lint: ## checks the format and the lints
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
 fmt: ## formats the code
 	$(CARGO) fmt --all

@@ -121,8 +121,7 @@ impl Run {
         while begun.elapsed().as_secs_f64() < seconds {
             let within = self.say_what_is_due(begun.elapsed().as_secs_f64());
             self.crowd.turn(within)?;
-            let stops = self.crowd.plan().publishes;
-            if stops > 0 && self.report.published >= stops && self.is_drained() {
+            if self.is_said() && self.is_drained() {
                 break;
             }
         }
@@ -244,6 +243,13 @@ impl Run {
         by_topic
             .map(|(published, members)| (published + foreign) * members.len() as u64)
             .sum()
+    }
+
+    /// Says whether nothing more will be said before the time is over.
+    fn is_said(&self) -> bool {
+        let plan = self.crowd.plan();
+        let listens = plan.foreign > 0 && plan.rate == 0.0;
+        listens || (plan.publishes > 0 && self.report.published >= plan.publishes)
     }
 
     fn is_drained(&self) -> bool {
