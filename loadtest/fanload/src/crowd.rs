@@ -3,7 +3,7 @@
 //! It opens and polls; what is said when is the measurement's business.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use mio::net::TcpStream;
@@ -18,6 +18,9 @@ use crate::tally::Tally;
 
 /// Bytes that one read takes: a burst of many frames at once.
 const SCRATCH_BYTES: usize = 256 * 1024;
+
+/// Sockets that come from one address; beyond half of its ports the kernel takes long to find a free one.
+const PORTS_AN_ADDRESS: usize = 8_000;
 
 /// File descriptors besides those of sockets.
 const DESCRIPTORS_SPARE: usize = 64;
@@ -102,8 +105,9 @@ impl Crowd {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
-        if let Some(from) = self.plan.from {
-            socket.bind(&SocketAddr::new(from, 0).into())?;
+        if let Some(first) = self.plan.from {
+            socket
+                .bind(&SocketAddr::new(nth_address(first, number / PORTS_AN_ADDRESS), 0).into())?;
         }
         match socket.connect(&to.into()) {
             Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => {
@@ -136,7 +140,7 @@ impl Crowd {
     }
 
     /// Lets sockets come from another address from now on.
-    pub fn come_from(&mut self, from: std::net::IpAddr) {
+    pub fn come_from(&mut self, from: IpAddr) {
         self.plan.from = Some(from);
     }
 
@@ -179,6 +183,15 @@ impl Crowd {
             }
         }
         Ok(())
+    }
+}
+
+/// Returns the address so many behind `first`.
+fn nth_address(first: IpAddr, nth: usize) -> IpAddr {
+    match first {
+        // At most a few thousand sockets by thousands: far from the end of any network.
+        IpAddr::V4(first) => Ipv4Addr::from_bits(first.to_bits().wrapping_add(nth as u32)).into(),
+        IpAddr::V6(first) => Ipv6Addr::from_bits(first.to_bits().wrapping_add(nth as u128)).into(),
     }
 }
 

@@ -20,6 +20,8 @@ use crate::usage::{self, Cpu};
 const CONNECT_WITHIN: Duration = Duration::from_secs(300);
 /// How long deliveries and answers may take to come after the last publish.
 const DRAIN_WITHIN: Duration = Duration::from_secs(15);
+/// Clients that come back between two looks at the others.
+const KNOCKS_A_TURN: usize = 256;
 /// How long all may take to come back.
 const REJOIN_WITHIN: Duration = Duration::from_secs(60);
 
@@ -291,7 +293,11 @@ impl Run {
         let (mut joined, mut counted) = (Latencies::default(), vec![false; total]);
         while self.crowd.ready() < total && begun.elapsed() < REJOIN_WITHIN {
             let elapsed_ms = begun.elapsed().as_millis() as u64;
-            while due.peek().is_some_and(|(at, _)| at.0 <= elapsed_ms) {
+            // Not all in one go, or those who got in first would wait for the last to knock.
+            for _ in 0..KNOCKS_A_TURN {
+                if due.peek().is_none_or(|(at, _)| at.0 > elapsed_ms) {
+                    break;
+                }
                 let Some((_, number)) = due.pop() else { break };
                 self.crowd.reopen(number)?;
             }
@@ -313,6 +319,9 @@ impl Run {
         self.report.rejoin_seconds = begun.elapsed().as_secs_f64();
         self.report.rejoined = self.crowd.ready();
         self.report.rejoin_us = joined.summary();
+        self.report
+            .first_error
+            .clone_from(&self.crowd.tally.first_error);
         Ok(())
     }
 }

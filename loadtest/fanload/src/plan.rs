@@ -17,7 +17,7 @@ pub struct Plan {
     /// Where it listens; sockets go round robin over several (nodes of one cluster).
     #[arg(long, default_value = "127.0.0.1:4000", value_delimiter = ',')]
     pub addr: Vec<SocketAddr>,
-    /// The address that sockets come from; each address has ports for about 28,000.
+    /// The first address that sockets come from; each further 8,000 come from the next.
     #[arg(long)]
     pub from: Option<IpAddr>,
     /// How many sockets.
