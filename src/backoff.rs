@@ -52,6 +52,33 @@ pub fn jitter(span: Duration) -> Duration {
     }
 }
 
+/// A series of random places in a list; not fit for secrets.
+#[derive(Debug, Clone)]
+pub struct Shuffle(u64);
+
+impl Shuffle {
+    /// Starts a series; without entropy it is always the same one.
+    pub fn new() -> Self {
+        Self(getrandom::u64().unwrap_or(1) | 1)
+    }
+
+    /// Returns a place in a list of this length; 0 in an empty one.
+    pub fn below(&mut self, len: usize) -> usize {
+        // Xorshift (Marsaglia 2003): never 0 from a seed that isn't.
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        let wide = u128::from(self.0) * len as u128;
+        (wide >> 64) as usize
+    }
+}
+
+impl Default for Shuffle {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +96,20 @@ mod tests {
         }
         backoff.reset();
         assert!(backoff.next_delay() <= Duration::from_millis(100));
+    }
+
+    #[test]
+    fn a_shuffle_reaches_every_place_about_as_often() {
+        let mut shuffle = Shuffle::new();
+        let mut reached = [0; 10];
+        for _ in 0..10_000 {
+            reached[shuffle.below(10)] += 1;
+        }
+        assert!(
+            reached.iter().all(|count| (700..1_300).contains(count)),
+            "{reached:?}"
+        );
+        assert_eq!(shuffle.below(0), 0);
     }
 
     #[test]

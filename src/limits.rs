@@ -9,6 +9,12 @@ pub struct Limits {
     pub connections: usize,
     /// New connections a second of a node. Default 2,000. Then: 503 with a jittered `Retry-After`.
     pub connects_per_second: u32,
+    /// Handshakes of a node whose connect hook is under way. Default 1,000. Then: 503 with a jittered `Retry-After`.
+    pub handshakes_in_flight: usize,
+    /// Joins of a node under way. Default 1,000. Then: they wait in order, for `join_seconds` at most.
+    pub joins_in_flight: usize,
+    /// Seconds that a connection may last, give or take 20 %; 0, the default, for ever. Then: close 1012.
+    pub max_connection_age_seconds: u64,
     /// Bytes of an incoming frame. Default 64 KiB. Then: close 1009.
     pub frame_bytes: usize,
     /// Bytes of an incoming reassembled message. Default 64 KiB. Then: close 1009.
@@ -46,6 +52,9 @@ impl Default for Limits {
         Self {
             connections: 0,
             connects_per_second: 2_000,
+            handshakes_in_flight: 1_000,
+            joins_in_flight: 1_000,
+            max_connection_age_seconds: 0,
             frame_bytes: 64 * 1024,
             message_bytes: 64 * 1024,
             topic_bytes: 1_024,

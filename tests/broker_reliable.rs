@@ -274,7 +274,12 @@ async fn ten_seconds_of_silence_are_made_up_for() {
     let scene = check_disturbed(Redis::start(), 26_000, async |scene: &Scene| {
         sleep(Duration::from_millis(500)).await;
         scene.proxy.change(|weather| weather.blackhole = true);
-        sleep(Duration::from_secs(10)).await;
+        let from = Instant::now();
+        while scene.a.metrics.connected.get() == 1 {
+            assert!(from.elapsed() < Duration::from_secs(5), "nobody notices");
+            sleep(Duration::from_millis(10)).await;
+        }
+        sleep(Duration::from_secs(10).saturating_sub(from.elapsed())).await;
         scene.proxy.change(|weather| weather.blackhole = false);
     })
     .await;

@@ -32,7 +32,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 const WINDOW: Duration = Duration::from_secs(9);
 
 /// Every client: its version and its transport.
-const CLIENTS: [(&str, &str); 10] = [
+const CLIENTS: [(&str, &str); 13] = [
     ("1.8.16", "websocket"),
     ("1.7.21", "websocket"),
     ("1.5.14", "websocket"),
@@ -43,6 +43,9 @@ const CLIENTS: [(&str, &str); 10] = [
     ("1.8.16", "longpoll"),
     ("1.7.21", "longpoll"),
     ("1.5.14", "longpoll"),
+    ("1.4.17", "longpoll"),
+    ("1.3.4", "longpoll"),
+    ("1.2.1", "longpoll"),
 ];
 
 /// A script that runs; it is killed with its owner.

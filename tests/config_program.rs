@@ -66,9 +66,14 @@ fn wrong_usage_is_one_line_and_code_2() {
         &format!("--ttl \"0\": {ttl}"),
     );
     refused(
-        &["probe", "--url", "http://127.0.0.1/?token=hunter2"],
+        &["probe", "--url", "redis://127.0.0.1/?token=hunter2"],
         &[],
-        "--url: must be ws:// or wss://, such as ws://127.0.0.1:4000/socket",
+        "--url: must be ws://, wss://, http:// or https://, such as ws://127.0.0.1:4000/socket",
+    );
+    refused(
+        &["probe", "--url", "http://127.0.0.1/", "--sub", "1"],
+        &[],
+        "--topic and --sub are for a socket, such as --url ws://127.0.0.1:4000/socket",
     );
 }
 

@@ -32,6 +32,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("transport.origins", "off"),
     ("transport.longpoll", "false"),
     ("transport.trusted_proxies", "10.0.0.0/8"),
+    ("transport.proxy_protocol", "true"),
     ("broker.prefix", "other:"),
     ("broker.ca_file", "ca.pem"),
     ("store.synchronous_commit", "off"),
@@ -43,6 +44,11 @@ fn alone(path: &str, value: &str) -> Settings {
     let given: Vec<(&str, &str)> = match path {
         "node_name" => vec![(path, value)],
         "redis_url" => vec![fixed, ("secret_key_base", SECRET), (path, value)],
+        "transport.proxy_protocol" if value == "true" => vec![
+            fixed,
+            ("transport.trusted_proxies", "192.0.2.0/24"),
+            (path, value),
+        ],
         _ => vec![fixed, (path, value)],
     };
     Settings::assemble(&sources(&given, &[], "")).expect(path)

@@ -84,6 +84,16 @@ fn every_explained_metric_exists() {
 }
 
 #[test]
+fn every_explained_metric_is_there_from_the_start() {
+    let node = Setup::new().start();
+    let page = support::http::get(node.admin, "/metrics").body;
+    for name in names(&read("src/manual/operators.md"), "fanfare_") {
+        let there = page.contains(&format!("# TYPE {name} "));
+        assert!(there, "`{name}` is not");
+    }
+}
+
+#[test]
 fn every_crate_is_accounted_for() {
     let manifest: toml::Table = read("Cargo.toml").parse().expect("TOML");
     let page = read("src/manual/dependencies.md");

@@ -208,6 +208,14 @@ fn a_password_is_not_in_the_line_that_stops_a_start() {
         ("FANFARE_DATABASE_URL", "mysql://ada:swordfish@127.0.0.1/db"),
         ("FANFARE_REDIS_URL", "http://:swordfish@127.0.0.1"),
         (
+            "FANFARE_REDIS_URL",
+            "redis+cluster://:swordfish@127.0.0.1/7",
+        ),
+        (
+            "FANFARE_REDIS_URL",
+            "redis+sentinel://:swordfish@127.0.0.1?sentinel_password=swordfish",
+        ),
+        (
             "FANFARE_AUTH__JWKS_URL",
             "https://ada:swordfish@issuer.example/keys",
         ),

@@ -7,7 +7,9 @@ mod support;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
+use support::cluster::Cluster;
 use support::node::{Setup, fanfare};
+use support::redis::Redis;
 use support::token::SECRET;
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -160,4 +162,31 @@ fn check_says_what_is_missing_and_fails() {
     );
     let done = fanfare(&["check", "--database-url", "sqlite::memory:"], SECRET);
     assert_eq!(done.code, Some(0), "{done:?}");
+}
+
+#[test]
+fn check_says_which_servers_of_redis_it_found() {
+    let check = |url: &str| {
+        let memory = ["check", "--database-url", "sqlite::memory:", "--redis-url"];
+        fanfare(&[&memory[..], &[url]].concat(), SECRET)
+    };
+    let redis = Redis::start();
+    let done = check(&redis.url());
+    let found = format!("ok      one server at 127.0.0.1:{}", redis.port());
+    assert!(
+        done.code == Some(0) && done.stdout.contains(&found),
+        "{done:?}"
+    );
+    let cluster = Cluster::start(3, 0, &[]);
+    let done = check(&cluster.url());
+    let found = "cluster, masters: 3, replicas: 0, sharded pub/sub in 16 lanes";
+    assert!(
+        done.code == Some(0) && done.stdout.contains(found),
+        "{done:?}"
+    );
+    let done = check(&format!("redis+sentinel://127.0.0.1:{}/main", redis.port()));
+    assert!(
+        done.code == Some(1) && done.stdout.contains("FAILED  cannot use redis at"),
+        "{done:?}"
+    );
 }

@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use fanfare::channel::{
-    Accepted, Audience, AuthError, Authenticated, Client, ConnectInfo, Effect, Game, History, Info,
-    Membership, Params, PendingTurn, Ports, Position, TrackError, Unavailable, Video,
+    Accepted, Audience, AuthError, Authenticated, Client, ConnectInfo, Effect, Game, Gate, History,
+    Info, Membership, Params, PendingTurn, Ports, Position, TrackError, Unavailable, Video,
 };
 use fanfare::clock;
 use fanfare::protocol::{Broadcast, Fastlane, Frame, FrameKind, Payload, Serializer, Topic};
@@ -158,12 +158,18 @@ struct Pure {
 impl Pure {
     fn new() -> Self {
         let registry = prometheus::Registry::new();
+        let metrics = Metrics::register(&registry).expect("an empty registry");
+        let waited = metrics
+            .limit_reached
+            .with_label_values(&["joins_in_flight"]);
+        let joins = Gate::new(1_000, metrics.joins_in_flight.clone(), waited);
         Self {
             around: Surroundings {
                 router: Arc::new(fixture_channels::router()),
                 ports: Arc::new(NoStore),
                 limits: Arc::new(fixture_channels::limits()),
-                metrics: Metrics::register(&registry).expect("an empty registry"),
+                metrics,
+                joins: Arc::new(joins),
             },
             peers: Vec::new(),
             table: Table::default(),

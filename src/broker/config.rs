@@ -9,7 +9,7 @@ use std::time::Duration;
 /// How the nodes reach each other.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Config {
-    /// `redis://` or, for TLS, `rediss://` URL, with `user:password@` where needed. Redis 6 or newer.
+    /// Where Redis 6 or newer, or Valkey, is: see [`Address`](super::address::Address).
     /// Default: none, a single node.
     pub url: Option<String>,
     /// PEM file of the authority that signed Redis' certificate. Default: the public web's authorities.
@@ -28,6 +28,9 @@ pub struct Config {
     pub ring_letters: usize,
     /// Bytes of published letters that are kept. Default 32 MiB. Then: the oldest is dropped.
     pub ring_bytes: usize,
+    /// Lanes over which the topics are spread in a cluster with sharded pub/sub; the same on every node.
+    /// Default 16. 0: plain pub/sub, which a cluster carries to all its servers.
+    pub cluster_lanes: u16,
     /// Topics in one SUBSCRIBE command. Default 512.
     pub subscribe_batch: usize,
     /// Longest delay between two attempts to reconnect. Default 2 s.
@@ -48,6 +51,7 @@ impl Default for Config {
             publish_queue_bytes: 64 * 1024 * 1024,
             ring_letters: 65_536,
             ring_bytes: 32 * 1024 * 1024,
+            cluster_lanes: 16,
             subscribe_batch: 512,
             reconnect_max: Duration::from_secs(2),
             join_timeout: Duration::from_secs(5),
@@ -67,6 +71,7 @@ impl fmt::Debug for Config {
             .field("publish_queue_bytes", &self.publish_queue_bytes)
             .field("ring_letters", &self.ring_letters)
             .field("ring_bytes", &self.ring_bytes)
+            .field("cluster_lanes", &self.cluster_lanes)
             .field("subscribe_batch", &self.subscribe_batch)
             .field("reconnect_max", &self.reconnect_max)
             .field("join_timeout", &self.join_timeout)

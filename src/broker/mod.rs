@@ -2,6 +2,7 @@
 //!
 //! A broker carries envelopes; it never looks at a payload and knows no sockets.
 
+pub mod address;
 pub mod config;
 pub mod envelope;
 pub mod local;
@@ -152,7 +153,7 @@ pub enum Notice {
     },
 }
 
-/// Where a broker hands over what arrives, in order, from one task; it must not block.
+/// Where a broker hands over what arrives, in order within a topic; it must not block.
 pub type Inbox = Arc<dyn Fn(Notice) + Send + Sync>;
 
 /// The link between the nodes. A node's own publishes never come back to it.
@@ -174,4 +175,11 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Says whether the link is up; always true for a single node.
     fn connected(&self) -> bool;
+
+    /// Says whether there is room for what clients publish; what the node itself has to say fits a while longer.
+    ///
+    /// Always true for a single node. A no is counted as a refusal: who asks publishes nothing then.
+    fn has_room(&self) -> bool {
+        true
+    }
 }

@@ -163,6 +163,13 @@ impl Context {
         });
     }
 
+    /// Says whether a broadcast reaches the other nodes now, or waits for them in a queue that has room.
+    ///
+    /// A channel that answers its client for a broadcast asks first, and refuses with `unavailable`.
+    pub fn can_broadcast(&self) -> bool {
+        self.membership.can_broadcast()
+    }
+
     /// Sends an event to every subscriber of the topic, this channel included.
     ///
     /// # Panics

@@ -6,6 +6,7 @@ mod behaviour;
 mod client;
 mod context;
 mod effect;
+mod gate;
 mod ports;
 mod record;
 mod router;
@@ -19,6 +20,7 @@ pub use client::{Accepted, Client, ConnectInfo, Params};
 pub use context::Context;
 pub(crate) use context::Effects;
 pub use effect::{Audience, Effect, Info, ReplyTo};
+pub use gate::Gate;
 pub use ports::{
     AFTER_MAX, AuthError, Authenticated, Gap, History, Membership, Past, Ports, Position,
     TrackError, Unavailable,

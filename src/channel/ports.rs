@@ -193,6 +193,11 @@ pub trait Membership {
 
     /// Lists the topic's presences, shaped like `presence_state`.
     fn presences(&self) -> Payload;
+
+    /// Says whether a broadcast reaches the other nodes, or waits for them; always true without any.
+    fn can_broadcast(&self) -> bool {
+        true
+    }
 }
 
 /// How long a channel may ask to wait before it is called again: at most a day.

@@ -94,6 +94,9 @@ pub struct Record {
 }
 
 impl Body {
+    /// Every kind that metrics name.
+    pub const KINDS: [&str; 4] = ["score", "message", "annotation", "custom"];
+
     /// Returns the kind that metrics name.
     pub fn kind(&self) -> &'static str {
         match self {

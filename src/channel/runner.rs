@@ -9,6 +9,7 @@ use std::task::{Context as Task, Poll, Waker};
 
 use super::behaviour::{Answer, Call, Farewell, Seat, Turn};
 use super::context::Effects;
+use super::gate::{Gate, Place};
 use super::token::OwnToken;
 
 thread_local! {
@@ -31,6 +32,8 @@ fn contained<T>(code: impl FnOnce() -> T) -> std::thread::Result<T> {
 /// A callback that waits, to be driven by the worker.
 pub struct PendingTurn {
     turn: Turn,
+    /// A join's place among the joins under way; other callbacks need none.
+    place: Option<Place>,
 }
 
 /// What a driven turn has come to.
@@ -66,6 +69,11 @@ impl std::future::Future for PendingTurn {
     type Output = TurnEnd;
 
     fn poll(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<TurnEnd> {
+        if let Some(place) = &mut self.place
+            && place.poll_held(task).is_pending()
+        {
+            return Poll::Pending;
+        }
         let turn = &mut self.turn;
         match contained(|| turn.as_mut().poll(task)) {
             Ok(Poll::Pending) => Poll::Pending,
@@ -115,21 +123,23 @@ impl Runner {
         self.seat.is_some()
     }
 
-    /// Starts a call about a message; `None` when a turn is under way.
+    /// Starts a call about a message; `None` when a turn is under way. A join passes the gate first.
     pub(crate) fn start(
         &mut self,
         call: Call,
         reference: Option<crate::protocol::Ref>,
+        gate: &Gate,
     ) -> Option<Started> {
         let Seat {
             channel,
             mut context,
         } = self.seat.take()?;
         context.set_current(reference);
+        let place = matches!(call, Call::Join(_)).then(|| gate.ask());
         let Ok(turn) = contained(|| channel.call(context, call)) else {
             return Some(Started::Ended(TurnEnd::Crashed));
         };
-        let mut pending = PendingTurn { turn };
+        let mut pending = PendingTurn { turn, place };
         let mut task = Task::from_waker(Waker::noop());
         Some(match Pin::new(&mut pending).poll(&mut task) {
             Poll::Ready(end) => Started::Ended(end),

@@ -31,6 +31,8 @@ impl Channel for Relay {
     }
 
     /// Broadcasts a listed event with any object to all, the sender included; replies `{}`.
+    ///
+    /// While the queue to the other nodes is full it refuses with `unavailable`.
     async fn handle_in(&mut self, context: &mut Context, event: &str, sent: Payload) -> Outcome {
         if !self.served.relays(event) {
             return saving::unknown_event();
@@ -38,6 +40,9 @@ impl Channel for Relay {
         if !sent.is_object() {
             let refusal = invalid("payload", "must be an object");
             return Outcome::Reply(Reply::error(refusal));
+        }
+        if !context.can_broadcast() {
+            return Outcome::Reply(Reply::reason("unavailable"));
         }
         context.broadcast(event, sent);
         Outcome::Reply(Reply::ok(Payload::EMPTY))

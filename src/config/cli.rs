@@ -52,10 +52,13 @@ pub struct Grant {
 /// What `fanfare probe` tries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
-    /// The socket, such as `ws://127.0.0.1:4000/socket`.
+    /// A socket, such as `ws://127.0.0.1:4000/socket`, or a path that answers 2xx, such as
+    /// `http://127.0.0.1:4001/readyz`.
     pub url: String,
     /// A topic to join and leave.
     pub topic: Option<String>,
+    /// A player to connect as, with a token of the configured secret.
+    pub sub: Option<String>,
 }
 
 /// Why there is nothing to do.
@@ -138,9 +141,10 @@ fn program() -> clap::Command {
                 .arg(optional("ttl", "DURATION", "How long it holds").default_value("1h")),
         )
         .subcommand(
-            command("probe", "Connects to a node as a client does, heartbeats, joins and leaves")
-                .arg(required("url", "URL", "The socket, such as ws://127.0.0.1:4000/socket"))
-                .arg(optional("topic", "TOPIC", "A topic to join and leave [default: none]")),
+            command("probe", "Connects to a node as a client does, heartbeats, joins and leaves; or GETs a path")
+                .arg(required("url", "URL", "A socket, such as ws://127.0.0.1:4000/socket, or http://127.0.0.1:4001/readyz"))
+                .arg(optional("topic", "TOPIC", "A topic to join and leave [default: none]"))
+                .arg(optional("sub", "ID", "A player to connect as, with a token of the configured secret [default: none]")),
         )
 }
 
@@ -192,14 +196,20 @@ fn grant(matches: &ArgMatches) -> Result<Grant, Refusal> {
 fn probe(matches: &ArgMatches) -> Result<Probe, Refusal> {
     let text = |name: &str| matches.get_one::<String>(name).cloned();
     let url = text("url").unwrap_or_default();
-    match Url::parse(&url) {
-        Ok(parsed) if matches!(parsed.scheme(), "ws" | "wss") && parsed.has_host() => Ok(Probe {
-            url,
-            topic: text("topic"),
-        }),
+    let (topic, sub) = (text("topic"), text("sub"));
+    let scheme = Url::parse(&url)
+        .ok()
+        .filter(Url::has_host)
+        .map(|url| url.scheme().to_owned());
+    match scheme.as_deref() {
+        Some("ws" | "wss") => Ok(Probe { url, topic, sub }),
+        Some("http" | "https") if topic.is_none() && sub.is_none() => Ok(Probe { url, topic, sub }),
+        Some("http" | "https") => Err(Refusal::Usage(String::from(
+            "--topic and --sub are for a socket, such as --url ws://127.0.0.1:4000/socket",
+        ))),
         // The URL may hold a token, so it is not repeated.
-        Ok(_) | Err(_) => Err(Refusal::Usage(String::from(
-            "--url: must be ws:// or wss://, such as ws://127.0.0.1:4000/socket",
+        _ => Err(Refusal::Usage(String::from(
+            "--url: must be ws://, wss://, http:// or https://, such as ws://127.0.0.1:4000/socket",
         ))),
     }
 }

@@ -1,6 +1,8 @@
-//! The name that a node has when it is given none.
+//! What the machine tells a node: the name that it has when it is given none, and who started it.
 //!
 //! It never asks a network.
+
+use std::ffi::OsString;
 
 /// Returns the host's name and six random digits, so that two nodes of a host differ.
 pub fn node_name() -> String {
@@ -19,6 +21,11 @@ pub fn node_name() -> String {
     }
     let [a, b, c] = random;
     format!("{host}-{a:02x}{b:02x}{c:02x}")
+}
+
+/// Returns where the supervisor of the process listens (`NOTIFY_SOCKET`, as systemd sets it), if there is one.
+pub fn notify_socket() -> Option<OsString> {
+    std::env::var_os("NOTIFY_SOCKET")
 }
 
 #[cfg(test)]

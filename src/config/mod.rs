@@ -14,6 +14,7 @@ mod text;
 
 pub use cli::{Command, Grant, Invocation, Probe, Refusal};
 pub use error::{ConfigError, Source, one_line};
+pub use host::notify_socket;
 pub use keys::{Flag, Key, Preset, Unit, all as keys};
 pub use load::{Flags, Sources};
 pub use settings::{Anonymous, LogFormat, Settings};

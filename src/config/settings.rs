@@ -188,6 +188,11 @@ impl Draft {
             let line = format!("listen and admin_listen are both {clients}: they must differ");
             return Err(ConfigError::Conflict(line));
         }
+        let transport = &settings.transport;
+        if transport.proxy_protocol && transport.trusted_proxies.is_empty() {
+            let line = "transport.proxy_protocol needs transport.trusted_proxies: nobody else is asked for the header";
+            return Err(ConfigError::Conflict(line.to_owned()));
+        }
         let loopback = [clients, operators]
             .iter()
             .all(|address| address.ip().to_canonical().is_loopback());

@@ -10,6 +10,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::auth::KeyUrl;
+use crate::broker::address::Address;
 
 /// What is allowed instead.
 pub type Allowed = String;
@@ -143,20 +144,9 @@ pub fn address(text: &str) -> Result<SocketAddr, Allowed> {
         .map_err(|_| String::from("must be IP:PORT, such as 127.0.0.1:4000 or [::]:4000"))
 }
 
-/// Reads the URL of a Redis server.
+/// Reads the URL of a Redis or Valkey server, of one behind sentinels, or of a cluster.
 pub fn redis_url(text: &str) -> Result<String, Allowed> {
-    let usable = Url::parse(text).is_ok_and(|url| match url.scheme() {
-        "redis" | "rediss" => url.has_host(),
-        "unix" | "redis+unix" => url.path().len() > 1,
-        _ => false,
-    });
-    if usable {
-        Ok(text.to_owned())
-    } else {
-        Err(String::from(
-            "must be redis://HOST[:PORT][/DB], rediss://… (TLS) or unix:///PATH",
-        ))
-    }
+    Address::parse(text).map(|_| text.to_owned())
 }
 
 /// Reads the URL of a database.
@@ -306,6 +296,8 @@ mod tests {
             "redis://h",
             "rediss://u:p@h:6380/1",
             "unix:///run/redis.sock",
+            "redis+sentinel://u:p@h,h2:26379/main/1",
+            "valkeys+cluster://h,h2:6379",
         ] {
             assert!(redis_url(good).is_ok(), "{good}");
         }

@@ -16,10 +16,11 @@ use super::inbox::{LateHub, Taken, inbox};
 use super::ports::{SharedPorts, StorePorts};
 use super::presence::Driver;
 use super::sockets::Descriptors;
-use super::{Failure, open_store, sockets};
+use super::supervisor::Supervisor;
+use super::{Failure, gauges, open_store, sockets};
 use crate::auth::Verifier;
 use crate::broker::{self, Broker, Inbox, LocalBroker, RedisBroker};
-use crate::channel::Pattern;
+use crate::channel::{Gate, Pattern};
 use crate::channels::{self, Declaration};
 use crate::clock;
 use crate::config::{Anonymous, Settings};
@@ -86,19 +87,19 @@ pub(super) async fn start(blueprint: Blueprint) -> Result<Running, Failure> {
     tokio::spawn(driver.run(hub.clone()));
     tokio::spawn(hub.clone().run_subscriptions());
     tokio::spawn(hub.clone().run_repairs(Arc::new(shared.clone())));
-    let proxies = settings.transport.trusted_proxies.clone();
     let node = Arc::new(Node {
         pubsub: hub,
         presence,
         writer: Arc::new(writer),
         served: served(&blueprint, &limits, &shared, &registry)?,
-        admission: Arc::new(Admission::new(&limits, proxies)),
+        admission: Arc::new(Admission::new(&limits, &settings.transport)),
         calls,
         sessions: session_key(&settings.auth)?,
         metrics: worker::Metrics::register(&registry).map_err(metrics)?,
         pages: own_pages(&blueprint, verifier),
         beats: (0..workers).map(|_| AtomicI64::new(started_at)).collect(),
     });
+    gauges::register(&registry, &node, (&limits, &settings.store)).map_err(metrics)?;
     let facts = facts(settings, &listeners, &admin_listener, started_at)?;
     let running = Running {
         node: node.clone(),
@@ -107,6 +108,7 @@ pub(super) async fn start(blueprint: Blueprint) -> Result<Running, Failure> {
         told,
         drain: settings.drain.clone(),
         facts: facts.clone(),
+        supervisor: Supervisor::default(),
     };
     descriptors.log(limits.connections);
     tracing::info!(clients = %facts.clients, admin = %facts.admin, node = %facts.node, workers, "listening");
@@ -280,12 +282,23 @@ fn served(
     if blueprint.declared {
         mounts.push(declared(&blueprint.settings, limits, ports)?);
     }
+    let kinds = mounts.iter().flat_map(|mount| mount.router.kinds());
+    kinds.for_each(|kind| metrics.start_at_zero(kind));
+    let waited = metrics
+        .limit_reached
+        .with_label_values(&["joins_in_flight"]);
+    let joins = Arc::new(Gate::new(
+        limits.joins_in_flight,
+        metrics.joins_in_flight.clone(),
+        waited,
+    ));
     let serve = |mount: Mount| {
         let around = Surroundings {
             router: mount.router.clone(),
             ports: Arc::new(ports.clone()),
             limits: mount.limits.clone(),
             metrics: metrics.clone(),
+            joins: joins.clone(),
         };
         Arc::new(Served { mount, around })
     };

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use super::build::{self, Blueprint};
 use super::departure::Running;
+use super::supervisor::Supervisor;
 use super::{Failure, control_runtime};
 use crate::config::Settings;
 use crate::drain::Urgency;
@@ -108,6 +109,12 @@ impl Started {
     /// Returns where operators connect.
     pub fn admin(&self) -> SocketAddr {
         self.running.facts.admin
+    }
+
+    /// Tells a supervisor when the drain begins.
+    pub(super) fn supervised(mut self, supervisor: Supervisor) -> Self {
+        self.running.supervisor = supervisor;
+        self
     }
 
     /// Waits for SIGTERM or SIGINT, then drains.

@@ -1,22 +1,13 @@
-//! The commands `check` and `probe`: do the dependencies answer, does a node serve.
+//! The command `check`: do the dependencies answer.
 //!
-//! They change nothing, but for the migrations that `check` does not run either.
+//! It changes nothing and runs no migrations.
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use futures_util::{SinkExt, StreamExt};
-use tokio::net::TcpStream;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 
 use super::Failure;
 use crate::auth::{self, Verifier};
 use crate::broker::{self, RedisBroker};
-use crate::config::{Probe, Settings};
-
-/// How long each step of a probe may take.
-const STEP: Duration = Duration::from_secs(5);
+use crate::config::Settings;
 
 /// Tries each dependency and prints a table; fails when one is not as it should be.
 pub(super) async fn check(settings: &Settings) -> Result<(), Failure> {
@@ -88,98 +79,6 @@ async fn redis(settings: &Settings) -> Result<String, String> {
     let inbox: broker::Inbox = Arc::new(|_| {});
     RedisBroker::connect(&settings.broker, inbox, metrics)
         .await
-        .map(|_| String::from("redis"))
+        .map(|(broker, _)| broker.describe())
         .map_err(|error| error.to_string())
-}
-
-/// Connects, heartbeats, and joins and leaves a topic when one is given.
-pub(super) async fn probe(_: &Settings, probe: &Probe) -> Result<(), Failure> {
-    let (host, request) = address(&probe.url)?;
-    let mut socket = step("connect", async {
-        let stream = TcpStream::connect(&host)
-            .await
-            .map_err(|error| error.to_string())?;
-        let (socket, _) = tokio_tungstenite::client_async(request, stream)
-            .await
-            .map_err(|error| error.to_string())?;
-        Ok(socket)
-    })
-    .await?;
-    step(
-        "heartbeat",
-        ask(
-            &mut socket,
-            r#"[null,"1","phoenix","heartbeat",{}]"#,
-            "\"1\"",
-        ),
-    )
-    .await?;
-    if let Some(topic) = &probe.topic {
-        let topic = serde_json::Value::from(topic.as_str());
-        let join = format!(r#"["2","2",{topic},"phx_join",{{}}]"#);
-        step("join", ask(&mut socket, &join, "\"2\"")).await?;
-        let leave = format!(r#"["2","3",{topic},"phx_leave",{{}}]"#);
-        step("leave", ask(&mut socket, &leave, "\"3\"")).await?;
-    }
-    // The node answers the close on its own time.
-    let _ = socket.close(None).await;
-    println!("ok {}", probe.url);
-    Ok(())
-}
-
-/// Returns `host:port` and the WebSocket's URL.
-fn address(text: &str) -> Result<(String, String), Failure> {
-    let bad = |why: &str| Failure(format!("--url {text}: {why}"));
-    let mut url = url::Url::parse(text).map_err(|error| bad(&error.to_string()))?;
-    if url.scheme() != "ws" {
-        return Err(bad("only ws:// can be probed"));
-    }
-    let host = url.host_str().ok_or_else(|| bad("there is no host"))?;
-    let host = format!("{host}:{}", url.port_or_known_default().unwrap_or(80));
-    if !url.path().trim_end_matches('/').ends_with("/websocket") {
-        let path = format!("{}/websocket", url.path().trim_end_matches('/'));
-        url.set_path(&path);
-    }
-    if !url.query_pairs().any(|(key, _)| key == "vsn") {
-        url.query_pairs_mut().append_pair("vsn", "2.0.0");
-    }
-    Ok((host, url.to_string()))
-}
-
-async fn step<T>(name: &str, work: impl Future<Output = Result<T, String>>) -> Result<T, Failure> {
-    match tokio::time::timeout(STEP, work).await {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(why)) => Err(Failure(format!("{name} failed: {why}"))),
-        Err(_) => Err(Failure(format!(
-            "{name} failed: no answer within {} s",
-            STEP.as_secs()
-        ))),
-    }
-}
-
-/// Sends a message and waits for the `ok` that answers its reference.
-async fn ask(
-    socket: &mut WebSocketStream<TcpStream>,
-    text: &str,
-    reference: &str,
-) -> Result<(), String> {
-    socket
-        .send(Message::text(text))
-        .await
-        .map_err(|error| error.to_string())?;
-    while let Some(message) = socket.next().await {
-        let Message::Text(text) = message.map_err(|error| error.to_string())? else {
-            continue;
-        };
-        let frame: Vec<serde_json::Value> =
-            serde_json::from_str(&text).map_err(|error| error.to_string())?;
-        if frame.get(1).map(ToString::to_string).as_deref() != Some(reference) {
-            continue;
-        }
-        return match frame.get(4).and_then(|payload| payload["status"].as_str()) {
-            Some("ok") => Ok(()),
-            _ => Err(frame.get(4).map(ToString::to_string).unwrap_or_default()),
-        };
-    }
-    Err(String::from("the connection ended"))
 }

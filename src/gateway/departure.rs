@@ -9,12 +9,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use super::Failure;
+use super::supervisor::Supervisor;
 use crate::broker::{Letter, RedisBroker, nodes_topic};
 use crate::drain::{self, Departing, Urgency};
 use crate::http::Facts;
 use crate::protocol::CloseReason;
 use crate::pubsub::Entry;
-use crate::worker::Node;
+use crate::worker::{Node, Stage};
 
 /// How long the broker may take to publish what is queued at the end.
 const BROKER_GOODBYE: Duration = Duration::from_millis(500);
@@ -33,6 +34,8 @@ pub(super) struct Running {
     pub(super) told: Told,
     pub(super) drain: drain::Config,
     pub(super) facts: Facts,
+    /// Who started the process, where the process is the node.
+    pub(super) supervisor: Supervisor,
 }
 
 impl Running {
@@ -46,6 +49,7 @@ impl Running {
             node: self.node,
             redis: self.redis,
             workers: std::cell::RefCell::new(self.workers),
+            supervisor: self.supervisor,
         };
         match drain::run(&self.drain, &leaving, urgency).await {
             0 => {
@@ -93,6 +97,7 @@ impl Told {
 }
 
 struct Leaving {
+    supervisor: Supervisor,
     node: Arc<Node>,
     redis: Option<Arc<RedisBroker>>,
     workers: std::cell::RefCell<Vec<WorkerThread>>,
@@ -100,11 +105,12 @@ struct Leaving {
 
 impl Departing for Leaving {
     fn fail_readiness(&self) {
-        self.node.admission.fail_readiness();
+        self.node.admission.enter_stage(Stage::Waiting);
+        self.supervisor.stopping(self.sockets());
     }
 
     fn stop_accepting(&self) {
-        self.node.admission.close();
+        self.node.admission.enter_stage(Stage::Closing);
         self.node.pubsub.tell_workers(&Entry::StopAccepting);
     }
 
@@ -112,15 +118,15 @@ impl Departing for Leaving {
         self.node.admission.open()
     }
 
-    fn close_some(&self, count: usize) {
-        let workers = self.node.pubsub.mailboxes().len().max(1);
-        self.node.pubsub.tell_workers(&Entry::CloseSome {
-            count: count.div_ceil(workers),
+    fn close_one_in(&self, share: u32) {
+        self.node.pubsub.tell_workers(&Entry::CloseOneIn {
+            share,
             reason: CloseReason::Restart,
         });
     }
 
     async fn end_workers(&self) {
+        self.node.admission.enter_stage(Stage::Flushing);
         self.node.writer.close();
         let workers = std::mem::take(&mut *self.workers.borrow_mut());
         let joined = tokio::task::spawn_blocking(move || {
@@ -140,6 +146,7 @@ impl Departing for Leaving {
     }
 
     async fn leave(&self) {
+        self.node.admission.enter_stage(Stage::Leaving);
         if let Some(redis) = &self.redis {
             let goodbye = Letter::Presence(self.node.presence.goodbye());
             self.node.pubsub.tell_nodes(&nodes_topic(), goodbye);

@@ -7,19 +7,23 @@ mod builder;
 mod check;
 mod departure;
 mod door;
+mod gauges;
 mod history;
 mod inbox;
 mod panics;
 mod ports;
 mod presence;
+mod probe;
 mod sockets;
+mod supervisor;
 
 use std::fmt;
 
 pub use builder::{Gateway, Started};
 pub use panics::log_panics;
 
-use crate::config::{Probe, Settings};
+use crate::config::{self, Probe, Settings};
+use supervisor::Supervisor;
 
 /// Why a command failed, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,10 +45,15 @@ impl Failure {
 
 /// Runs a node with the channels that its settings declare, until it is told to go (SIGTERM, SIGINT).
 ///
+/// The supervisor that `NOTIFY_SOCKET` names is told when the node listens and when it begins to drain.
+///
 /// # Errors
 /// [`Failure`] when it can't start, or when records were left unstored at the end.
 pub fn serve(settings: Settings) -> Result<(), Failure> {
-    Gateway::declared(settings).start()?.until_told()
+    let supervisor = Supervisor::at(config::notify_socket());
+    let started = Gateway::declared(settings).start()?;
+    supervisor.ready();
+    started.supervised(supervisor).until_told()
 }
 
 /// Applies the migrations.
@@ -67,12 +76,12 @@ pub fn check(settings: Settings) -> Result<(), Failure> {
     control_runtime()?.block_on(check::check(&settings))
 }
 
-/// Connects to a node as a client does: heartbeat, join, leave.
+/// Connects to a node as a client does: heartbeat, join, leave; or asks one of its paths.
 ///
 /// # Errors
 /// [`Failure`] with the step that failed.
 pub fn probe(settings: Settings, probe: &Probe) -> Result<(), Failure> {
-    control_runtime()?.block_on(check::probe(&settings, probe))
+    control_runtime()?.block_on(probe::probe(&settings, probe))
 }
 
 /// The runtime of everything that is not a socket: Redis, the writer, presence, admin HTTP.

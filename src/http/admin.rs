@@ -3,6 +3,7 @@
 //! They belong on a private address: they ask for no token.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, StatusCode};
@@ -21,6 +22,9 @@ use crate::worker::Node;
 
 /// The event that tells a player, and the other nodes, of the player's fresh row.
 pub(crate) const PLAYER_UPDATED: &str = "player_updated";
+
+/// How long `/status` waits for the database.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What `/status` says of the node besides what it measures.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,9 +88,11 @@ impl Admin {
 
     async fn status(&self) -> Value {
         let facts = &self.facts;
-        let store = match self.store.ping().await {
-            Ok(()) => json!("up"),
-            Err(error) => json!(error.to_string()),
+        // An operator asks just when a database stands still: the rest must not wait for it.
+        let store = match tokio::time::timeout(PING_TIMEOUT, self.store.ping()).await {
+            Ok(Ok(())) => json!("up"),
+            Ok(Err(error)) => json!(error.to_string()),
+            Err(_) => json!("no answer"),
         };
         let hub = &self.node.pubsub;
         json!({
@@ -98,10 +104,26 @@ impl Admin {
             "ready": self.node.admission.is_ready(),
             "workers": hub.mailboxes().len(),
             "connections": self.node.admission.open(),
+            "handshakes_in_flight": self.node.admission.handshakes(),
+            "drain": self.drain(),
             "topics": hub.topics(),
             "broker": {"kind": facts.broker, "connected": hub.broker().connected()},
             "store": {"kind": self.store.kind(), "state": store},
             "writer": {"unanswered": self.node.writer.unanswered()},
+        })
+    }
+
+    /// `null` until the node is told to go.
+    fn drain(&self) -> Value {
+        let admission = &self.node.admission;
+        let Some(departure) = admission.departure() else {
+            return Value::Null;
+        };
+        json!({
+            "stage": admission.stage().label(),
+            "seconds": (clock::unix_us() - departure.told_at).max(0) / 1_000_000,
+            "connections_then": departure.connections_then,
+            "connections_left": admission.open(),
         })
     }
 

@@ -20,6 +20,9 @@ pub mod settings {}
 #[doc = include_str!("operators.md")]
 pub mod operators {}
 
+#[doc = include_str!("runbook.md")]
+pub mod runbook {}
+
 #[doc = include_str!("embedding.md")]
 pub mod embedding {}
 
@@ -42,4 +45,7 @@ pub mod decisions {
 
     #[doc = include_str!("decisions/0005-v1-close-carries-the-joins-ref.md")]
     pub mod v1_close_carries_the_joins_ref {}
+
+    #[doc = include_str!("decisions/0006-a-cluster-has-lanes.md")]
+    pub mod a_cluster_has_lanes {}
 }

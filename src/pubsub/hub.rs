@@ -12,6 +12,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::interest::{Attached, InterestTable};
 use super::metrics::Metrics;
+use super::notices::{gap, notice, renewal};
 use super::order::Hole;
 use super::{Deliver, Emitted, Entry, Look, Mailbox, Observed, TopicOrder};
 use crate::broker::{Broker, Letter, Subscribed};
@@ -223,9 +224,19 @@ impl PubSub {
         count
     }
 
+    /// Says whether what a client publishes now still reaches the other nodes, or waits for them.
+    pub fn has_room(&self) -> bool {
+        self.broker.has_room()
+    }
+
     /// Says whether a worker of this node wants a topic.
     pub fn wants(&self, topic: &Topic) -> bool {
         self.interest.workers(topic) != 0
+    }
+
+    /// Says whether one worker of this node wants a topic.
+    pub(super) fn is_wanted_by(&self, topic: &Topic, worker: usize) -> bool {
+        self.interest.workers(topic) & (1 << worker) != 0
     }
 
     /// Tells a topic's subscribers on this node only.
@@ -384,7 +395,10 @@ impl PubSub {
 
     /// Tells a topic's subscribers on this node which ids they can't get any more.
     pub(super) fn tell_gap(&self, topic: &Topic, gone: &Hole) {
-        self.spread(gap(topic, gone), None);
+        let deliver = gap(topic, gone);
+        self.to_workers(topic, None, |mailbox| {
+            mailbox.push_range(deliver.clone(), gone.from);
+        });
     }
 
     pub(super) fn offer(&self, record: RecordLetter, remote: bool) {
@@ -428,7 +442,14 @@ impl PubSub {
 
     /// Queues a delivery for every interested worker but one.
     pub(super) fn spread(&self, deliver: Deliver, except: Option<usize>) {
-        let mut workers = self.interest.workers(&deliver.fastlane.broadcast().topic);
+        let topic = &deliver.fastlane.broadcast().topic;
+        self.to_workers(topic, except, |mailbox| {
+            mailbox.push(Entry::Deliver(deliver.clone()));
+        });
+    }
+
+    fn to_workers(&self, topic: &Topic, except: Option<usize>, hand: impl Fn(&Mailbox)) {
+        let mut workers = self.interest.workers(topic);
         if let Some(worker) = except {
             workers &= !(1 << worker);
         }
@@ -436,44 +457,8 @@ impl PubSub {
             let worker = workers.trailing_zeros() as usize;
             workers &= workers - 1;
             if let Some(mailbox) = self.mailboxes.get(worker) {
-                mailbox.push(Entry::Deliver(deliver.clone()));
+                hand(mailbox);
             }
         }
-    }
-}
-
-fn gap(topic: &Topic, gone: &Hole) -> Deliver {
-    let (from, to) = (gone.from, gone.to);
-    let payload = Payload::from_value(&serde_json::json!({ "from": from, "to": to }));
-    Deliver {
-        id: Some(to),
-        epoch: Some(gone.epoch.clone()),
-        ..notice(topic, events::GAP, payload)
-    }
-}
-
-/// Says that positions are void: what is known of the new epoch up to `to` is not coming.
-fn renewal(topic: &Topic, epoch: Arc<str>, to: u64) -> Deliver {
-    let said = serde_json::json!({ "from": 1, "to": to, "reset": true, "epoch": &*epoch });
-    Deliver {
-        id: Some(to),
-        epoch: Some(epoch),
-        reset: true,
-        ..notice(topic, events::GAP, Payload::from_value(&said))
-    }
-}
-
-fn notice(topic: &Topic, event: &str, payload: Payload) -> Deliver {
-    Deliver {
-        fastlane: Arc::new(Fastlane::new(Broadcast {
-            topic: topic.clone(),
-            event: event.into(),
-            payload,
-        })),
-        id: None,
-        epoch: None,
-        reset: false,
-        accepted_at: clock::unix_us(),
-        remote: false,
     }
 }

@@ -15,6 +15,8 @@ pub struct Metrics {
     pub histories: IntCounterVec,
     /// `fanfare_records_gone_total`: ids that were skipped because the store has them no more.
     pub gone: IntCounter,
+    /// `fanfare_mailboxes_healed_total`: topics whose records did not fit into a worker's mailbox and were read again.
+    pub mailboxes_healed: IntCounter,
     /// `fanfare_topics_refused_total`: joins refused because the node has `limits.topics`.
     pub topics_refused: IntCounter,
 }
@@ -43,6 +45,10 @@ impl Metrics {
                 "records_gone_total",
                 "Record ids skipped as no longer kept",
             ))?,
+            mailboxes_healed: IntCounter::with_opts(opts(
+                "mailboxes_healed_total",
+                "Topics whose records a full mailbox could not take and that were read from the store",
+            ))?,
             topics_refused: IntCounter::with_opts(opts(
                 "topics_refused_total",
                 "Joins refused because the node has as many topics as it may",
@@ -52,7 +58,15 @@ impl Metrics {
         registry.register(Box::new(metrics.healed.clone()))?;
         registry.register(Box::new(metrics.histories.clone()))?;
         registry.register(Box::new(metrics.gone.clone()))?;
+        registry.register(Box::new(metrics.mailboxes_healed.clone()))?;
         registry.register(Box::new(metrics.topics_refused.clone()))?;
+        // A rate sees the first event of a series only when it was 0 before.
+        for origin in ["local", "remote"] {
+            metrics.broadcasts.with_label_values(&[origin]);
+        }
+        for source in ["memory", "store"] {
+            metrics.histories.with_label_values(&[source]);
+        }
         Ok(metrics)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
 
 use super::hub::{PubSub, RecordLetter};
@@ -22,7 +22,7 @@ const HOLE_PATIENCE: Duration = Duration::from_millis(50);
 const COMPARE_EVERY: Duration = Duration::from_secs(5);
 
 /// Records read at once to fill a hole.
-const READ_MAX: usize = 500;
+pub(super) const READ_MAX: usize = 500;
 
 /// Topics compared in one query.
 const COMPARE_MAX: usize = 1_000;
@@ -89,17 +89,23 @@ impl PubSub {
         }
     }
 
-    /// Fills holes and compares positions with the store, as long as it is polled.
+    /// Fills holes, compares positions with the store and heals full mailboxes, as long as it is polled.
     pub async fn run_repairs(self: Arc<Self>, source: Arc<dyn RecordSource>) {
+        let workers = 0..self.mailboxes().len();
+        let healing = workers.map(|worker| self.heal_mailbox(worker, source.as_ref()));
+        futures_util::future::join(self.repair(source.as_ref()), join_all(healing)).await;
+    }
+
+    async fn repair(&self, source: &dyn RecordSource) {
         let mut compare = tokio::time::interval(COMPARE_EVERY);
         compare.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = self.uneasy.notified() => tokio::time::sleep(HOLE_PATIENCE).await,
-                () = self.compare_wanted.notified() => self.compare(source.as_ref()).await,
-                _ = compare.tick() => self.compare(source.as_ref()).await,
+                () = self.compare_wanted.notified() => self.compare(source).await,
+                _ = compare.tick() => self.compare(source).await,
             }
-            self.fill_holes(source.as_ref()).await;
+            self.fill_holes(source).await;
         }
     }
 
@@ -246,7 +252,7 @@ impl PubSub {
     }
 
     /// As `observe`, for a topic that is still active: a detached one must not come back.
-    fn observe_active(&self, topic: &Topic, last_id: u64, epoch: &str) {
+    pub(super) fn observe_active(&self, topic: &Topic, last_id: u64, epoch: &str) {
         let known = self.order_shard(topic).lock().contains_key(topic);
         if known {
             let records = &[];

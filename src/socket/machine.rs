@@ -13,8 +13,8 @@ use super::entry::{ChannelId, Entry, JoinRefs, Phase, QUEUE_MAX, Waiting};
 use super::metrics::Metrics;
 use super::rate::{Rate, Verdict};
 use crate::channel::{
-    Call, Client, Context, Effect, Farewell, Info, Membership, PendingTurn, Ports, ReplyTo, Router,
-    Runner, Seat,
+    Call, Client, Context, Effect, Farewell, Gate, Info, Membership, PendingTurn, Ports, ReplyTo,
+    Router, Runner, Seat,
 };
 use crate::limits::Limits;
 use crate::protocol::{
@@ -42,6 +42,8 @@ pub struct Surroundings {
     pub limits: Arc<Limits>,
     /// The counters.
     pub metrics: Metrics,
+    /// The bound on joins under way, one for the node.
+    pub joins: Arc<Gate>,
 }
 
 /// What a socket wants done, in order.
@@ -425,7 +427,8 @@ impl Socket {
         );
     }
 
-    pub(super) fn count_limit(&self, limit: &str) {
+    /// Counts a limit that was met.
+    pub fn count_limit(&self, limit: &str) {
         let reached = &self.around.metrics.limit_reached;
         reached.with_label_values(&[limit]).inc();
     }

@@ -3,7 +3,7 @@
 //! Labels are a channel's kind and a status, never a topic or an event.
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 /// The counters that every socket of a node shares.
@@ -23,11 +23,34 @@ pub struct Metrics {
     pub malformed: IntCounter,
     /// `fanfare_rate_limited_total`: messages refused by the message rate.
     pub rate_limited: IntCounter,
-    /// `fanfare_limit_reached_total{limit}`: `topic_bytes`, `channels_per_socket` or `join_seconds`.
+    /// `fanfare_limit_reached_total{limit}`: see [`LIMITS`].
     pub limit_reached: IntCounterVec,
+    /// `fanfare_joins_in_flight`: joins whose callback has begun and not ended.
+    pub joins_in_flight: IntGauge,
 }
 
+/// What `fanfare_limit_reached_total` counts, from 0 on; joins in flight are those that had to wait.
+const LIMITS: [&str; 5] = [
+    "topic_bytes",
+    "channels_per_socket",
+    "join_seconds",
+    "joins_in_flight",
+    "max_connection_age_seconds",
+];
+
 impl Metrics {
+    /// Makes the series of a kind of channel, so that a rate sees the first event of each.
+    pub(crate) fn start_at_zero(&self, kind: &str) {
+        self.channels.with_label_values(&[kind]);
+        self.messages.with_label_values(&[kind]);
+        for status in ["ok", "error"] {
+            self.joins.with_label_values(&[kind, status]);
+        }
+        for callback in ["join", "handle_in"] {
+            self.callbacks.with_label_values(&[kind, callback]);
+        }
+    }
+
     /// Registers the families.
     ///
     /// # Errors
@@ -59,19 +82,30 @@ impl Metrics {
             limit_reached: IntCounterVec::new(
                 opts(
                     "limit_reached_total",
-                    "Joins and messages refused at a limit",
+                    "Joins, messages and connections that met a limit",
                 ),
                 &["limit"],
             )?,
+            joins_in_flight: IntGauge::with_opts(opts(
+                "joins_in_flight",
+                "Joins whose callback has begun and not ended",
+            ))?,
         };
         registry.register(Box::new(metrics.channels.clone()))?;
         registry.register(Box::new(metrics.joins.clone()))?;
         registry.register(Box::new(metrics.messages.clone()))?;
         registry.register(Box::new(metrics.replies.clone()))?;
+        for status in ["ok", "error"] {
+            metrics.replies.with_label_values(&[status]);
+        }
         registry.register(Box::new(metrics.callbacks.clone()))?;
         registry.register(Box::new(metrics.malformed.clone()))?;
         registry.register(Box::new(metrics.rate_limited.clone()))?;
         registry.register(Box::new(metrics.limit_reached.clone()))?;
+        registry.register(Box::new(metrics.joins_in_flight.clone()))?;
+        for limit in LIMITS {
+            metrics.limit_reached.with_label_values(&[limit]);
+        }
         Ok(metrics)
     }
 }

@@ -77,7 +77,10 @@ impl Socket {
         let join = matches!(call, Call::Join(_));
         let channel = self.entries[at].id;
         self.entries[at].called = Some((call.name(), clock::now()));
-        match self.entries[at].runner.start(call, reference) {
+        match self.entries[at]
+            .runner
+            .start(call, reference, &self.around.joins)
+        {
             Some(Started::Ended(end)) => self.turn_ended(at, end, out),
             Some(Started::Waits(turn)) => {
                 self.flush_channel(channel, out);

@@ -55,6 +55,9 @@ impl PlayerCache {
         );
         let loaded = IntCounterVec::new(opts, &["from"])?;
         registry.register(Box::new(loaded.clone()))?;
+        for from in ["cache", "store"] {
+            loaded.with_label_values(&[from]);
+        }
         Ok(Self {
             inner: Mutex::default(),
             loaded,

@@ -22,6 +22,8 @@ pub struct Config {
     pub longpoll_owner_timeout: Duration,
     /// The proxies whose `X-Forwarded-For` tells a client's address. Default: none.
     pub trusted_proxies: Vec<Network>,
+    /// Whether those begin each connection with a header of the PROXY protocol. Default: no.
+    pub proxy_protocol: bool,
 }
 
 impl Default for Config {
@@ -33,6 +35,7 @@ impl Default for Config {
             longpoll_window: Duration::from_secs(10),
             longpoll_owner_timeout: Duration::from_secs(2),
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
         }
     }
 }

@@ -50,8 +50,18 @@ impl Network {
             None => most,
         };
         match bits <= most {
-            true => Ok(Self { address, bits }),
+            true => Ok(Self { address, bits }.unmapped()),
             false => Err(wrong()),
+        }
+    }
+
+    /// Addresses are compared in their shortest form, so `::ffff:10.0.0.0/104` is `10.0.0.0/8`.
+    fn unmapped(self) -> Self {
+        match (self.address.to_canonical(), self.bits.checked_sub(96)) {
+            (address @ IpAddr::V4(_), Some(bits)) if self.address.is_ipv6() => {
+                Self { address, bits }
+            }
+            _ => self,
         }
     }
 
@@ -66,6 +76,12 @@ impl Network {
     }
 }
 
+/// Says whether an address is a trusted proxy's.
+pub fn is_trusted(address: IpAddr, trusted: &[Network]) -> bool {
+    let address = address.to_canonical();
+    trusted.iter().any(|network| network.contains(address))
+}
+
 /// Returns the client's address: the rightmost in `X-Forwarded-For` that no trusted proxy has.
 ///
 /// The peer itself when it is not trusted, and the last one that could be read when an entry is no address.
@@ -77,7 +93,7 @@ pub fn client_address(peer: SocketAddr, headers: &HeaderMap, trusted: &[Network]
         .rev()
         .flat_map(|line| line.to_str().unwrap_or("").rsplit(','));
     for entry in entries {
-        if !trusted.iter().any(|network| network.contains(client)) {
+        if !is_trusted(client, trusted) {
             return client;
         }
         let Some(address) = address(entry.trim()) else {
@@ -149,6 +165,12 @@ mod tests {
         check("fd00::/8", "fd12::1", true);
         check("fd00::/8", "fe80::1", false);
         check("::a00:0/104", "10.0.0.1", false);
+        check("::ffff:10.0.0.0/104", "10.1.2.3", true);
+        check("::ffff:10.0.0.0/104", "11.0.0.1", false);
+        check("::ffff:0.0.0.0/95", "10.0.0.1", false);
+        check("10.1.2.3/8", "10.9.9.9", true);
+        check("192.0.2.0/25", "192.0.2.127", true);
+        check("192.0.2.0/25", "192.0.2.128", false);
         for bad in [
             "",
             "10.0.0.0/33",
@@ -188,6 +210,29 @@ mod tests {
         check("10.0.0.1", &["[2001:db8::1]:8080"], "2001:db8::1");
         check("fd00::1", &["2001:db8::1"], "2001:db8::1");
         check("10.0.0.1", &["203.0.113.9, unknown"], "10.0.0.1");
+        // An entry that can't be read hides what is left of it, trusted or not.
+        check("10.0.0.1", &["203.0.113.9, unknown, 10.0.0.2"], "10.0.0.2");
+        check("10.0.0.1", &["203.0.113.9,"], "10.0.0.1");
+        check("10.0.0.1", &["203.0.113.9, "], "10.0.0.1");
+        check("10.0.0.1", &[""], "10.0.0.1");
+        check("10.0.0.1", &["203.0.113.9, ::ffff:10.0.0.2"], "203.0.113.9");
+        check("10.0.0.1", &["2001:db8::1, fd00::2"], "2001:db8::1");
+        check(
+            "fd00::1",
+            &["203.0.113.9, fd00::3, 10.9.9.9"],
+            "203.0.113.9",
+        );
+        check(
+            "10.0.0.1",
+            &["1.1.1.1", "203.0.113.9, 10.0.0.2", "10.0.0.3"],
+            "203.0.113.9",
+        );
+        // A stranger between two proxies is the client: what it says of others counts for nothing.
+        check(
+            "10.0.0.1",
+            &["203.0.113.9, 198.51.100.7, 10.0.0.2"],
+            "198.51.100.7",
+        );
     }
 
     #[test]

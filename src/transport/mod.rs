@@ -8,11 +8,13 @@ mod handshake;
 pub mod longpoll;
 mod mount;
 pub mod origin;
+mod proxy_header;
 mod websocket;
 
 pub use config::Config;
-pub use forwarded::{Network, NotNetwork, client_address, counted_as};
+pub use forwarded::{Network, NotNetwork, client_address, counted_as, is_trusted};
 pub use handshake::{Opening, Refusal, check_origin, connect_info, open, upgrade};
 pub use mount::{Connect, Denied, Mount, Open, PathPattern};
 pub use origin::{OriginPolicy, RequestOrigin};
+pub use proxy_header::{NotProxyHeader, PROXY_HEADER_BYTES_MAX, ProxyHeader, read_proxy_header};
 pub use websocket::{ReadEnd, limits_of, read_end};

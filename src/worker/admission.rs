@@ -4,16 +4,17 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 use hyper::header::HeaderMap;
 use parking_lot::Mutex;
 
+use super::stage::{Departure, Progress, Stage};
 use crate::backoff;
 use crate::limits::Limits;
-use crate::transport::{Network, client_address, counted_as};
+use crate::transport::{self, Network, client_address, counted_as, is_trusted};
 
 /// TCP streams that a node holds besides its seats: handshakes and pages under way.
 const STREAMS_SPARE: usize = 384;
@@ -25,6 +26,8 @@ pub enum Refused {
     Full,
     /// More than `limits.connects_per_second` came.
     TooFast,
+    /// `limits.handshakes_in_flight` wait for their connect hook.
+    Busy,
     /// The client's address has `limits.connections_per_ip`.
     AddressFull,
     /// The node is draining.
@@ -37,6 +40,7 @@ impl Refused {
         match self {
             Self::Full => "connections",
             Self::TooFast => "connects_per_second",
+            Self::Busy => "handshakes_in_flight",
             Self::AddressFull => "connections_per_ip",
             Self::Draining => "draining",
         }
@@ -46,7 +50,7 @@ impl Refused {
     pub fn retry_after(self) -> u64 {
         let base = match self {
             Self::Full | Self::AddressFull => 5,
-            Self::TooFast | Self::Draining => 1,
+            Self::TooFast | Self::Busy | Self::Draining => 1,
         };
         base + backoff::jitter(Duration::from_secs(base + 3)).as_secs()
     }
@@ -62,6 +66,7 @@ struct Bucket {
 struct Open {
     seats: AtomicUsize,
     streams: AtomicUsize,
+    handshakes: AtomicUsize,
     /// Seats by address; empty while those are not bounded.
     addresses: Mutex<HashMap<IpAddr, u32>>,
 }
@@ -97,34 +102,46 @@ impl Drop for Entered {
     }
 }
 
+/// A handshake whose connect hook is under way; one that is dropped counts no more.
+#[derive(Debug)]
+pub(super) struct Handshake(Arc<Open>);
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        self.0.handshakes.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The door of a node.
 pub struct Admission {
     open: Arc<Open>,
     connections_max: usize,
+    handshakes_max: usize,
     per_address_max: u32,
     trusted: Vec<Network>,
+    proxy_protocol: bool,
     per_second: f64,
     bucket: Mutex<Bucket>,
-    unready: AtomicBool,
-    draining: AtomicBool,
+    progress: Progress,
 }
 
 impl Admission {
-    /// Lets in as many as the limits say; `trusted` proxies are believed in what they forward.
-    pub fn new(limits: &Limits, trusted: Vec<Network>) -> Self {
+    /// Lets in as many as the limits say; trusted proxies are believed in what they forward.
+    pub fn new(limits: &Limits, transport: &transport::Config) -> Self {
         let per_second = f64::from(limits.connects_per_second);
         Self {
             open: Arc::default(),
             connections_max: limits.connections,
+            handshakes_max: limits.handshakes_in_flight,
             per_address_max: limits.connections_per_ip,
-            trusted,
+            trusted: transport.trusted_proxies.clone(),
+            proxy_protocol: transport.proxy_protocol,
             per_second,
             bucket: Mutex::new(Bucket {
                 tokens: per_second,
                 filled_at: None,
             }),
-            unready: AtomicBool::new(false),
-            draining: AtomicBool::new(false),
+            progress: Progress::default(),
         }
     }
 
@@ -133,25 +150,40 @@ impl Admission {
         self.open.seats.load(Ordering::Relaxed)
     }
 
-    /// Says from now on that the node is not ready, while it still lets clients in.
-    pub fn fail_readiness(&self) {
-        self.unready.store(true, Ordering::Relaxed);
+    /// Moves on to a stage: from [`Stage::Waiting`] on the node isn't ready, from [`Stage::Closing`] on
+    /// nobody is let in.
+    pub fn enter_stage(&self, stage: Stage) {
+        self.progress.enter(stage, &self.open.seats);
     }
 
-    /// Lets nobody in any more.
-    pub fn close(&self) {
-        self.fail_readiness();
-        self.draining.store(true, Ordering::Relaxed);
+    /// Returns how far the node has come on its way out.
+    pub fn stage(&self) -> Stage {
+        self.progress.stage()
+    }
+
+    /// Returns what is known of the node's departure; `None` until it is told to go.
+    pub fn departure(&self) -> Option<Departure> {
+        self.progress.departure()
+    }
+
+    /// Says whether the node was told to go.
+    pub fn is_leaving(&self) -> bool {
+        self.stage() > Stage::Serving
     }
 
     /// Says whether another connection would be let in, for `/readyz`.
     pub fn is_ready(&self) -> bool {
-        !self.unready.load(Ordering::Relaxed) && self.open() < self.connections_max
+        self.stage() == Stage::Serving && self.open() < self.connections_max
     }
 
     /// Returns the address that a request's client is counted by.
     pub(super) fn address(&self, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
         counted_as(client_address(peer, headers, &self.trusted))
+    }
+
+    /// Says whether a peer's streams begin with a header of the PROXY protocol.
+    pub(super) fn is_proxied(&self, peer: SocketAddr) -> bool {
+        self.proxy_protocol && is_trusted(peer.ip(), &self.trusted)
     }
 
     /// Counts a TCP stream; `None` when there are so many that file descriptors would run out.
@@ -161,13 +193,24 @@ impl Admission {
         (before < self.connections_max.saturating_add(STREAMS_SPARE)).then_some(entered)
     }
 
-    /// Lets one in; `address` is what [`Admission::address`] says.
+    /// Lets one in; `address` is what [`Admission::address`] says. The handshake ends with its connect hook.
+    ///
+    /// It costs a few atomics and, where addresses are bounded, a short lock: a refusal asks nobody.
     ///
     /// # Errors
     /// [`Refused`] with the bound that was reached.
-    pub(super) fn admit(&self, now: Instant, address: IpAddr) -> Result<Seat, Refused> {
-        if self.draining.load(Ordering::Relaxed) {
+    pub(super) fn admit(
+        &self,
+        now: Instant,
+        address: IpAddr,
+    ) -> Result<(Seat, Handshake), Refused> {
+        if self.stage() >= Stage::Closing {
             return Err(Refused::Draining);
+        }
+        // Counted first, so that whoever is refused has cost the rate nothing.
+        let handshake = Handshake(self.open.clone());
+        if self.open.handshakes.fetch_add(1, Ordering::Relaxed) >= self.handshakes_max {
+            return Err(Refused::Busy);
         }
         if !self.take(now) {
             return Err(Refused::TooFast);
@@ -189,7 +232,12 @@ impl Admission {
             *count += 1;
             seat.address = Some(address);
         }
-        Ok(seat)
+        Ok((seat, handshake))
+    }
+
+    /// Returns how many handshakes wait for their connect hook.
+    pub fn handshakes(&self) -> usize {
+        self.open.handshakes.load(Ordering::Relaxed)
     }
 
     fn take(&self, now: Instant) -> bool {
@@ -213,6 +261,23 @@ mod tests {
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
+    #[test]
+    fn handshakes_are_bounded_until_their_hook_ends() {
+        let limits = Limits {
+            handshakes_in_flight: 1,
+            connections: 100,
+            ..Limits::default()
+        };
+        let admission = Admission::new(&limits, &transport::Config::default());
+        let now = crate::clock::now();
+        let (_seat, handshake) = admission.admit(now, HERE).unwrap();
+        assert_eq!(admission.admit(now, HERE).unwrap_err(), Refused::Busy);
+        assert_eq!((admission.open(), admission.handshakes()), (1, 1));
+        drop(handshake);
+        assert!(admission.admit(now, HERE).is_ok());
+        assert_eq!((admission.open(), admission.handshakes()), (1, 0));
+    }
+
     fn admission(connections: usize, connects_per_second: u32, per_ip: u32) -> Admission {
         let limits = Limits {
             connections,
@@ -220,7 +285,7 @@ mod tests {
             connections_per_ip: per_ip,
             ..Limits::default()
         };
-        Admission::new(&limits, Vec::new())
+        Admission::new(&limits, &transport::Config::default())
     }
 
     #[test]
@@ -242,9 +307,11 @@ mod tests {
         let _seats = [admit(now).unwrap(), admit(now).unwrap()];
         assert_eq!(admit(now).unwrap_err(), Refused::TooFast);
         assert!(admit(now + Duration::from_millis(500)).is_ok());
-        admission.close();
-        assert_eq!(admit(now).unwrap_err(), Refused::Draining);
+        admission.enter_stage(Stage::Waiting);
         assert!(!admission.is_ready());
+        assert!(admit(now + Duration::from_secs(1)).is_ok());
+        admission.enter_stage(Stage::Closing);
+        assert_eq!(admit(now).unwrap_err(), Refused::Draining);
     }
 
     #[test]

@@ -71,6 +71,8 @@ pub(super) struct Connection {
     /// When a closing connection is cut off, in milliseconds of the worker's life.
     pub(super) cut_at_ms: Cell<u64>,
     pub(super) idle: Duration,
+    /// When it has reached its age, in seconds of the worker's life; `u32::MAX`: never.
+    pub(super) aged_at_s: u32,
     ended: Cell<bool>,
     reader: RefCell<Option<Waker>>,
     started: std::time::Instant,
@@ -85,6 +87,7 @@ pub(super) struct Parts {
     pub(super) outbox: Outbox,
     pub(super) link: Link,
     pub(super) idle: Duration,
+    pub(super) aged_at_s: u32,
     pub(super) started: std::time::Instant,
     pub(super) place: (Seat, Option<Rc<Entered>>),
 }
@@ -107,6 +110,7 @@ impl Connection {
             heard_at_ms: Cell::new(heard_at.as_millis() as u64),
             cut_at_ms: Cell::new(u64::MAX),
             idle: parts.idle,
+            aged_at_s: parts.aged_at_s,
             ended: Cell::new(false),
             reader: RefCell::new(None),
             started: parts.started,

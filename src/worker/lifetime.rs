@@ -6,10 +6,10 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::Worker;
 use super::admission::{Entered, Seat};
 use super::connection::{Connection, Link, Parts};
 use super::member::Members;
+use super::{Worker, age};
 use crate::channel::Client;
 use crate::protocol::{CloseReason, Serializer};
 use crate::pubsub::SocketId;
@@ -34,6 +34,7 @@ pub(super) fn open(worker: &Rc<Worker>, opened: Opened) -> Rc<Connection> {
         worker: worker.clone(),
         connection: Cell::new(None),
     });
+    let age_s = opened.around.limits.max_connection_age_seconds;
     let outbox = Outbox::new(opened.around.limits.outbox_bytes);
     let mut socket = Socket::new(
         opened.serializer,
@@ -55,6 +56,7 @@ pub(super) fn open(worker: &Rc<Worker>, opened: Opened) -> Rc<Connection> {
         outbox,
         link: opened.link,
         idle: opened.idle,
+        aged_at_s: age::reached_at_s(worker.elapsed_ms(), age_s),
         started: worker.started,
         place: opened.place,
     }));
@@ -82,7 +84,7 @@ pub(super) fn finish(worker: &Rc<Worker>, connection: &Rc<Connection>, code: u16
         .borrow_mut()
         .try_remove(connection.id.slot as usize);
     let (metrics, transport) = (&worker.node.metrics, connection.link.label());
-    metrics.closed.with_label_values(&[&code.to_string()]).inc();
+    metrics.count_closed(code);
     metrics.connections.with_label_values(&[transport]).dec();
     metrics
         .sockets

@@ -3,6 +3,7 @@
 //! A connection that is refused is told so in HTTP, before any socket exists.
 
 use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,13 +13,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{HeaderValue, RETRY_AFTER};
+use hyper::header::{CONNECTION, HeaderValue, RETRY_AFTER};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::admission::{Entered, Seat};
+use super::admission::{Entered, Handshake, Seat};
+use super::proxied::{self, Unproxied};
 use super::reader::{self, Upgraded};
 use super::{Refused, Served, Worker, longpoll};
 use crate::backoff;
@@ -35,6 +37,9 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// How long to wait after an accept that failed, most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How many are taken from the kernel's queue when the node stops accepting; it holds no more.
+const QUEUE_MAX: usize = 4_096;
+
 /// Over how long clients come back to a node whose store can't be reached.
 const UNAVAILABLE_PAUSE: Duration = Duration::from_secs(5);
 
@@ -42,6 +47,7 @@ pub(super) type Answer = Response<Full<Bytes>>;
 
 /// Accepts until the worker is told to stop.
 pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener) {
+    let mut failing = false;
     loop {
         let accepted = poll_fn(|task| {
             if !worker.accepting.get() {
@@ -52,16 +58,46 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener) {
         })
         .await;
         match accepted {
-            Some(Ok((stream, peer))) => match worker.node.admission.enter() {
-                Some(entered) => serve(&worker, stream, peer, entered),
-                None => refuse_stream(&worker, stream),
-            },
-            Some(Err(error)) => {
-                tracing::warn!(%error, "accept failed");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+            Some(Ok((stream, peer))) => {
+                failing = false;
+                enter(&worker, stream, peer);
             }
-            None => return,
+            Some(Err(error)) => {
+                worker.node.metrics.accept_errors.inc();
+                // A client that went while it was in the queue is nobody's want.
+                if error.kind() != io::ErrorKind::ConnectionAborted {
+                    // Once for all that fail in a row: there may be twenty a second.
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(%error, "accept failed");
+                    }
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+            None => return empty_queue(&worker, listener),
         }
+    }
+}
+
+/// Accepts who is in the kernel's queue already, so that they are told to come back instead of being reset.
+fn empty_queue(worker: &Rc<Worker>, listener: TcpListener) {
+    let Ok(listener) = listener.into_std() else {
+        return;
+    };
+    for _ in 0..QUEUE_MAX {
+        let Ok((stream, peer)) = listener.accept() else {
+            return;
+        };
+        let stream = stream.set_nonblocking(true).map(|()| stream);
+        if let Ok(stream) = stream.and_then(TcpStream::from_std) {
+            enter(worker, stream, peer);
+        }
+    }
+}
+
+fn enter(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
+    match worker.node.admission.enter() {
+        Some(entered) => serve(worker, stream, peer, entered),
+        None => refuse_stream(worker, stream),
     }
 }
 
@@ -69,6 +105,23 @@ fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, entered: Ente
     // Frames are written whole, so waiting for more only delays them.
     let _ = stream.set_nodelay(true);
     let worker = worker.clone();
+    match worker.node.admission.is_proxied(peer) {
+        true => tokio::task::spawn_local(unwrap(worker, stream, peer, entered)),
+        false => tokio::task::spawn_local(speak(worker, stream, peer, entered)),
+    };
+}
+
+/// Takes the proxy's header off; from then on the peer is the client that it names.
+async fn unwrap(worker: Rc<Worker>, mut stream: TcpStream, peer: SocketAddr, entered: Entered) {
+    match proxied::client(&mut stream, peer).await {
+        Ok(client) => speak(worker, stream, client, entered).await,
+        Err(Unproxied::Silent) => {}
+        Err(Unproxied::Malformed) => worker.node.metrics.count_refused("proxy_protocol"),
+    }
+}
+
+/// Serves HTTP.
+async fn speak(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, entered: Entered) {
     let entered = Rc::new(entered);
     let service = service_fn(move |request| {
         let (worker, entered) = (worker.clone(), entered.clone());
@@ -80,17 +133,14 @@ fn serve(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, entered: Ente
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
-    tokio::task::spawn_local(async move {
-        if let Err(error) = connection.await {
-            tracing::trace!(%error, %peer, "http connection ended");
-        }
-    });
+    if let Err(error) = connection.await {
+        tracing::trace!(%error, %peer, "http connection ended");
+    }
 }
 
 /// Closes a stream for which there is no file descriptor to spare; nothing can be said on it.
 fn refuse_stream(worker: &Worker, stream: TcpStream) {
-    let refused = &worker.node.metrics.refused;
-    refused.with_label_values(&["streams"]).inc();
+    worker.node.metrics.count_refused("streams");
     drop(stream);
 }
 
@@ -154,11 +204,11 @@ async fn websocket(
     // The bounds come before the hook, which may ask the store.
     let admission = &worker.node.admission;
     let address = admission.address(visit.peer, &parts.headers);
-    let seat = match admission.admit(clock::now(), address) {
-        Ok(seat) => seat,
+    let (seat, handshake) = match admission.admit(clock::now(), address) {
+        Ok(admitted) => admitted,
         Err(refused) => return overloaded(&worker, refused),
     };
-    let accepted = match ask(&served.mount, &opening).await {
+    let accepted = match ask(&served.mount, &opening, handshake).await {
         Ok(accepted) => accepted,
         Err(denied) => return deny(&worker, denied),
     };
@@ -176,8 +226,12 @@ async fn websocket(
     response
 }
 
-/// Asks the connect hook, for as long as a join may take.
-pub(super) async fn ask(mount: &Mount, opening: &Opening) -> Result<Accepted, Denied> {
+/// Asks the connect hook, for as long as a join may take; the handshake is under way until then.
+pub(super) async fn ask(
+    mount: &Mount,
+    opening: &Opening,
+    _handshake: Handshake,
+) -> Result<Accepted, Denied> {
     let limit = Duration::from_secs(mount.limits.join_seconds);
     let connect = mount.connect.connect(&opening.params, &opening.info);
     tokio::time::timeout(limit, connect)
@@ -213,22 +267,12 @@ fn refuse(worker: &Worker, refusal: &Refusal) -> Answer {
         StatusCode::FORBIDDEN => "forbidden",
         _ => "bad_request",
     };
-    worker
-        .node
-        .metrics
-        .refused
-        .with_label_values(&[label])
-        .inc();
+    worker.node.metrics.count_refused(label);
     plain(refusal.status, refusal.body)
 }
 
 fn deny(worker: &Worker, denied: Denied) -> Answer {
-    worker
-        .node
-        .metrics
-        .refused
-        .with_label_values(&["denied"])
-        .inc();
+    worker.node.metrics.count_refused("denied");
     let status = StatusCode::from_u16(denied.status).unwrap_or(StatusCode::FORBIDDEN);
     let mut answer = Response::new(Full::from(denied.body));
     *answer.status_mut() = status;
@@ -242,14 +286,12 @@ fn deny(worker: &Worker, denied: Denied) -> Answer {
 }
 
 fn overloaded(worker: &Worker, refused: Refused) -> Answer {
-    worker
-        .node
-        .metrics
-        .refused
-        .with_label_values(&[refused.label()])
-        .inc();
+    worker.node.metrics.count_refused(refused.label());
     let mut answer = plain(StatusCode::SERVICE_UNAVAILABLE, "try again later\n");
     retry_later(&mut answer, refused.retry_after());
+    // The file descriptor goes to somebody who is let in.
+    let close = HeaderValue::from_static("close");
+    answer.headers_mut().insert(CONNECTION, close);
     answer
 }
 

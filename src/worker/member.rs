@@ -103,6 +103,10 @@ impl Membership for Member {
     fn presences(&self) -> Payload {
         self.worker.node.presence.list(&self.topic)
     }
+
+    fn can_broadcast(&self) -> bool {
+        self.worker.node.pubsub.has_room()
+    }
 }
 
 impl Member {

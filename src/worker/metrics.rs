@@ -6,6 +6,8 @@ use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
 };
 
+use crate::channel::Body;
+
 /// The counters that every worker of a node shares.
 #[derive(Clone)]
 pub struct Metrics {
@@ -13,9 +15,9 @@ pub struct Metrics {
     pub connections: IntGaugeVec,
     /// `fanfare_connections_opened_total{transport}`.
     pub opened: IntCounterVec,
-    /// `fanfare_connections_closed_total{code}`: by close code; 1006 is a peer that vanished.
+    /// `fanfare_connections_closed_total{code}`: by close code; 1006 is a peer that vanished, see [`CODES`].
     pub closed: IntCounterVec,
-    /// `fanfare_connect_refused_total{reason}`: handshakes refused before the upgrade.
+    /// `fanfare_connect_refused_total{reason}`: streams and handshakes refused before the upgrade, by [`REASONS`].
     pub refused: IntCounterVec,
     /// `fanfare_deliveries_total`: frames of broadcasts appended to outboxes.
     pub deliveries: IntCounter,
@@ -29,14 +31,96 @@ pub struct Metrics {
     pub turn_seconds: HistogramVec,
     /// `fanfare_worker_sockets{worker}`: open connections by worker.
     pub sockets: IntGaugeVec,
+    /// `fanfare_accept_errors_total`: connections that could not be accepted, most often for want of descriptors.
+    pub accept_errors: IntCounter,
 }
 
+/// Why somebody was not let in; each is there from 0 on, so that a first refusal shows as an increase.
+const REASONS: [&str; 12] = [
+    "forbidden",
+    "bad_request",
+    "denied",
+    "internal",
+    "bodies",
+    "streams",
+    "proxy_protocol",
+    "connections",
+    "connects_per_second",
+    "handshakes_in_flight",
+    "connections_per_ip",
+    "draining",
+];
+
+/// The close codes that are told apart; a peer may say any number, and the rest is `other`.
+const CODES: [&str; 11] = [
+    "1000", "1001", "1002", "1005", "1006", "1007", "1008", "1009", "1011", "1012", "1013",
+];
+
+/// What becomes of a record.
+const OUTCOMES: [&str; 5] = ["stored", "known", "refused", "unavailable", "abandoned"];
+
 impl Metrics {
+    /// Counts somebody who is not let in.
+    pub(super) fn count_refused(&self, reason: &str) {
+        debug_assert!(REASONS.contains(&reason), "{reason} is not in the list");
+        self.refused.with_label_values(&[reason]).inc();
+    }
+
+    /// Counts a closed connection.
+    pub(super) fn count_closed(&self, code: u16) {
+        let code = code.to_string();
+        let known = CODES.iter().find(|known| **known == code);
+        let label = known.unwrap_or(&"other");
+        self.closed.with_label_values(&[label]).inc();
+    }
+
+    /// Makes every series that can be named, so that a rate sees the first event of each.
+    fn starting_at_zero(self) -> Self {
+        for transport in ["websocket", "longpoll"] {
+            self.connections.with_label_values(&[transport]);
+            self.opened.with_label_values(&[transport]);
+        }
+        for code in CODES.iter().chain(&["other"]) {
+            self.closed.with_label_values(&[code]);
+        }
+        for reason in REASONS {
+            self.refused.with_label_values(&[reason]);
+        }
+        for reason in ["slow", "serializer", "transport", "mailbox"] {
+            self.dropped.with_label_values(&[reason]);
+        }
+        for path in ["local", "remote"] {
+            self.delivery_seconds.with_label_values(&[path]);
+        }
+        for kind in Body::KINDS {
+            for outcome in OUTCOMES {
+                self.records.with_label_values(&[kind, outcome]);
+            }
+        }
+        self
+    }
+
     /// Registers the families.
     ///
     /// # Errors
     /// When a family of the same name is registered already.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let metrics = Self::new()?;
+        registry.register(Box::new(metrics.connections.clone()))?;
+        registry.register(Box::new(metrics.opened.clone()))?;
+        registry.register(Box::new(metrics.closed.clone()))?;
+        registry.register(Box::new(metrics.refused.clone()))?;
+        registry.register(Box::new(metrics.deliveries.clone()))?;
+        registry.register(Box::new(metrics.dropped.clone()))?;
+        registry.register(Box::new(metrics.delivery_seconds.clone()))?;
+        registry.register(Box::new(metrics.records.clone()))?;
+        registry.register(Box::new(metrics.turn_seconds.clone()))?;
+        registry.register(Box::new(metrics.sockets.clone()))?;
+        registry.register(Box::new(metrics.accept_errors.clone()))?;
+        Ok(metrics.starting_at_zero())
+    }
+
+    fn new() -> Result<Self, prometheus::Error> {
         let opts = |name: &str, text: &str| Opts::new(name, text).namespace("fanfare");
         let seconds = |name: &str, text: &str| {
             HistogramOpts::new(name, text)
@@ -46,7 +130,7 @@ impl Metrics {
                     0.25, 0.5, 1.0, 2.5,
                 ])
         };
-        let metrics = Self {
+        Ok(Self {
             connections: IntGaugeVec::new(opts("connections", "Open connections"), &["transport"])?,
             opened: IntCounterVec::new(
                 opts("connections_opened_total", "Connections opened"),
@@ -93,17 +177,35 @@ impl Metrics {
                 opts("worker_sockets", "Open connections by worker"),
                 &["worker"],
             )?,
-        };
-        registry.register(Box::new(metrics.connections.clone()))?;
-        registry.register(Box::new(metrics.opened.clone()))?;
-        registry.register(Box::new(metrics.closed.clone()))?;
-        registry.register(Box::new(metrics.refused.clone()))?;
-        registry.register(Box::new(metrics.deliveries.clone()))?;
-        registry.register(Box::new(metrics.dropped.clone()))?;
-        registry.register(Box::new(metrics.delivery_seconds.clone()))?;
-        registry.register(Box::new(metrics.records.clone()))?;
-        registry.register(Box::new(metrics.turn_seconds.clone()))?;
-        registry.register(Box::new(metrics.sockets.clone()))?;
-        Ok(metrics)
+            accept_errors: IntCounter::with_opts(opts(
+                "accept_errors_total",
+                "Connections that could not be accepted",
+            ))?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_of_the_peers_own_is_counted_as_other() {
+        let metrics = Metrics::register(&Registry::new()).unwrap();
+        for (code, label) in [
+            (1001, "1001"),
+            (1006, "1006"),
+            (4007, "other"),
+            (0, "other"),
+        ] {
+            let counted = metrics.closed.with_label_values(&[label]);
+            let before = counted.get();
+            metrics.count_closed(code);
+            assert_eq!(counted.get(), before + 1, "{code}");
+        }
+        for reason in crate::protocol::CloseReason::ALL {
+            let code = reason.code().to_string();
+            assert!(CODES.contains(&code.as_str()), "{reason:?}");
+        }
     }
 }

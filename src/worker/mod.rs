@@ -3,6 +3,7 @@
 //! This is the only place where sockets and transports meet I/O. A socket lives on its worker for life.
 
 mod admission;
+mod age;
 mod connection;
 mod effects;
 mod lifetime;
@@ -10,9 +11,11 @@ mod listener;
 mod longpoll;
 mod member;
 mod metrics;
+mod proxied;
 mod pump;
 mod reader;
 mod saving;
+mod stage;
 mod table;
 
 use std::cell::{Cell, RefCell};
@@ -31,6 +34,7 @@ use slab::Slab;
 
 pub use admission::{Admission, Refused};
 pub use metrics::Metrics;
+pub use stage::{Departure, Stage};
 
 use crate::broker::Letter;
 use crate::clock::{self, UnixMicros};
@@ -327,7 +331,7 @@ impl Worker {
         self.drive(connection, Socket::end_all);
     }
 
-    /// Closes idle connections and those whose token has expired, ends channels whose own token has, and
+    /// Closes idle connections, those that have reached their age, and those whose token has expired, ends channels whose own token has, and
     /// cuts connections that linger.
     async fn sweep(self: Rc<Self>) {
         let shortest = self
@@ -338,6 +342,9 @@ impl Worker {
             .min();
         let every = shortest.unwrap_or(Duration::from_secs(1));
         let every = every.clamp(Duration::from_millis(10), Duration::from_secs(1));
+        let ages = self.node.served.iter();
+        let ages = ages.map(|served| served.around.limits.max_connection_age_seconds);
+        let age_s = ages.filter(|age_s| *age_s > 0).min().unwrap_or(0);
         let mut ticks = tokio::time::interval(every);
         loop {
             ticks.tick().await;
@@ -349,10 +356,28 @@ impl Worker {
                 .iter()
                 .map(|(_, one)| one.clone())
                 .collect();
+            let mut going = age::going_max(all.len(), every, age_s);
             for connection in all {
                 self.check(&connection, now_ms, now_s);
+                if going > 0 && self.retire(&connection, now_ms) {
+                    going -= 1;
+                }
             }
         }
+    }
+
+    /// Tells a connection that has reached its age to go; says whether it had.
+    fn retire(self: &Rc<Self>, connection: &Rc<Connection>, now_ms: u64) -> bool {
+        let aged = now_ms / 1_000 >= u64::from(connection.aged_at_s);
+        if !aged || !connection.is_open() {
+            return false;
+        }
+        connection
+            .socket
+            .borrow()
+            .count_limit("max_connection_age_seconds");
+        self.close(connection, CloseReason::Restart);
+        true
     }
 
     fn check(self: &Rc<Self>, connection: &Rc<Connection>, now_ms: u64, now_s: u64) {

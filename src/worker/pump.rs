@@ -7,14 +7,12 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
-
 use super::connection::Connection;
 use super::{Intercepted, Unwritten, Worker, effects, longpoll};
 use crate::backoff;
 use crate::clock;
 use crate::protocol::{Broadcast, CloseReason, Fastlane, Payload, Topic, events};
-use crate::pubsub::{Deliver, Entry, Missed, SocketId};
+use crate::pubsub::{Deliver, Entry, SocketId};
 use crate::socket::ChannelId;
 
 /// Runs until the worker stops.
@@ -25,15 +23,15 @@ pub(super) async fn run(worker: Rc<Worker>) {
         .metrics
         .turn_seconds
         .with_label_values(&[&worker.index.to_string()]);
-    let (mut entries, mut missed) = (VecDeque::new(), HashMap::new());
+    let (mut entries, mut overloaded) = (VecDeque::new(), Vec::new());
     loop {
-        poll_fn(|task| mailbox.poll_take(task, &mut entries, &mut missed)).await;
+        poll_fn(|task| mailbox.poll_take(task, &mut entries, &mut overloaded)).await;
         let start = clock::now();
         for entry in entries.drain(..) {
             take(&worker, entry);
         }
-        for (topic, missed) in missed.drain() {
-            tell_missed(&worker, topic, missed);
+        for topic in overloaded.drain(..) {
+            tell_overloaded(&worker, topic);
         }
         turn_seconds.observe(clock::now().saturating_duration_since(start).as_secs_f64());
         tokio::task::yield_now().await;
@@ -82,7 +80,7 @@ fn take(worker: &Rc<Worker>, entry: Entry) {
                 waker.wake();
             }
         }
-        Entry::CloseSome { count, reason } => close_some(worker, count, reason),
+        Entry::CloseOneIn { share, reason } => close_one_in(worker, share, reason),
     }
 }
 
@@ -122,46 +120,42 @@ pub(super) fn fan_out(
     effects::perform_intercepted(worker);
 }
 
-/// Tells a topic's subscribers here what the full mailbox could not take.
-fn tell_missed(worker: &Rc<Worker>, topic: Topic, missed: Missed) {
+/// Tells a topic's subscribers here that the full mailbox could not take broadcasts, which nobody keeps.
+fn tell_overloaded(worker: &Rc<Worker>, topic: Topic) {
     worker
         .node
         .metrics
         .dropped
         .with_label_values(&["mailbox"])
         .inc();
-    let Missed { ids, renewed } = missed;
-    let (mut value, id) = match ids {
-        Some((from, to)) => (serde_json::json!({ "from": from, "to": to }), Some(to)),
-        None => (serde_json::json!({ "reason": "overload" }), None),
-    };
-    if let Some(epoch) = renewed.as_deref() {
-        value["reset"] = true.into();
-        value["epoch"] = epoch.into();
-    }
+    let reason = serde_json::json!({ "reason": "overload" });
     let deliver = Deliver {
         fastlane: Arc::new(Fastlane::new(Broadcast {
             topic,
             event: events::GAP.into(),
-            payload: Payload::from_value(&value),
+            payload: Payload::from_value(&reason),
         })),
-        id,
-        reset: renewed.is_some(),
-        epoch: renewed,
+        id: None,
+        reset: false,
+        epoch: None,
         accepted_at: clock::unix_us(),
         remote: false,
     };
     fan_out(worker, &deliver, None);
 }
 
-/// Closes up to `count` open connections, in no particular order.
-fn close_some(worker: &Rc<Worker>, count: usize, reason: CloseReason) {
+/// Closes one open connection in `share`, chosen at random: neighbours came together, and would come back so.
+///
+/// What does not divide is closed by chance, so that a worker with few connections neither hurries nor lags.
+fn close_one_in(worker: &Rc<Worker>, share: u32, reason: CloseReason) {
     let mut open = all(worker);
     open.retain(|connection| connection.is_open());
-    let offset = backoff::jitter(std::time::Duration::from_secs(1)).as_nanos() as usize;
-    let len = open.len();
-    for step in 0..count.min(len) {
-        worker.close(&open[(offset + step) % len], reason);
+    let share = share.max(1) as usize;
+    let mut shuffle = backoff::Shuffle::new();
+    let by_chance = open.len() + shuffle.below(share);
+    for _ in 0..(by_chance / share).min(open.len()) {
+        let at = shuffle.below(open.len());
+        worker.close(&open.swap_remove(at), reason);
     }
 }
 

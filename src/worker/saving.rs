@@ -75,7 +75,9 @@ pub(super) fn save(
     };
     let kind = record.body.kind();
     let done: Completion = Box::new(move |outcome| saving.committed(outcome));
-    if worker.node.writer.submit(record, done).is_err() {
+    // A live copy that the other nodes would not get is not made: the client tries again.
+    let has_room = live.is_none() || worker.node.pubsub.has_room();
+    if !has_room || worker.node.writer.submit(record, done).is_err() {
         let labels = [kind, "unavailable"];
         worker.node.metrics.records.with_label_values(&labels).inc();
         if let Some((channel, to)) = refused {

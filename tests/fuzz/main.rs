@@ -132,4 +132,4 @@ macro_rules! targets {
     };
 }
 
-targets!(v1_text v2_text v2_binary ndjson token session phoenix jwt term envelope);
+targets!(v1_text v2_text v2_binary ndjson token session phoenix jwt term envelope proxy_header);

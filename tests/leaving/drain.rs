@@ -15,9 +15,10 @@ use crate::support::phoenix::Socket;
 use crate::support::postgres::Postgres;
 use crate::support::ws::{Handshake, LIMIT};
 
-const LONG: Duration = Duration::from_secs(15);
+pub const LONG: Duration = Duration::from_secs(15);
 
-fn draining(wait: &str, spread: &str, flush: &str) -> String {
+/// The settings of a drain.
+pub fn draining(wait: &str, spread: &str, flush: &str) -> String {
     format!("[drain]\nwait = \"{wait}\"\nspread = \"{spread}\"\nflush = \"{flush}\"\n")
 }
 

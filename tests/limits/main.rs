@@ -5,8 +5,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod admission;
+mod age;
 mod close_codes;
 mod connections;
+mod descriptors;
 mod messages;
+mod proxied;
 mod slow;
 mod store;

@@ -16,6 +16,7 @@ export function phoenix(version) {
   if (version === "1.8.16") return require("phoenix");
   // What an older one takes from its page, before it is loaded.
   globalThis.self = globalThis;
+  globalThis.window = globalThis;
   globalThis.XMLHttpRequest = XMLHttpRequest;
   return require(`phoenix-${version}`);
 }

@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 pub mod chromium;
+pub mod cluster;
 pub mod http;
 pub mod journey;
 pub mod key_server;

@@ -169,6 +169,11 @@ impl Node {
         format!("ws://{}/socket", self.clients)
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// A file in its directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)

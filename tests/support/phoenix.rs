@@ -177,14 +177,26 @@ impl Socket {
     /// # Panics
     /// When the connection ends.
     pub fn next_until(&mut self, deadline: Instant) -> Option<Message> {
+        let next = self.next_or_end(deadline);
+        next.unwrap_or_else(|end| panic!("{end:?} before a message"))
+    }
+
+    /// The next message, or `None` at the deadline.
+    ///
+    /// # Errors
+    /// The close, or the end without one.
+    pub fn next_or_end(&mut self, deadline: Instant) -> Result<Option<Message>, Frame> {
         loop {
             if let Some(message) = self.inbox.pop_front() {
-                return Some(message);
+                return Ok(Some(message));
             }
-            match self.wire.read_until(deadline)? {
+            let Some(frame) = self.wire.read_until(deadline) else {
+                return Ok(None);
+            };
+            match frame {
                 Frame::Text(text) => self.inbox.push_back(Message::parse(&text)),
                 Frame::Ping(_) | Frame::Pong(_) | Frame::Binary(_) => {}
-                end @ (Frame::Close(_) | Frame::Ended) => panic!("{end:?} before a message"),
+                end @ (Frame::Close(_) | Frame::Ended) => return Err(end),
             }
         }
     }

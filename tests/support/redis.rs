@@ -3,7 +3,7 @@
 //! It never outlives the test: it is killed on drop, and when the test process dies.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ pub struct Redis {
     port: u16,
     options: Vec<String>,
     tls: bool,
+    sentinel: bool,
     dir: tempfile::TempDir,
     running: Option<Running>,
 }
@@ -54,16 +55,63 @@ impl Redis {
         )
     }
 
+    /// Starts a sentinel with these lines of configuration.
+    pub fn start_sentinel(lines: &str) -> Self {
+        let mut sentinel = Self::prepare(&[], false);
+        sentinel.sentinel = true;
+        let port = sentinel.port;
+        let text = format!("port {port}\nbind 127.0.0.1\n{lines}");
+        std::fs::write(sentinel.sentinel_file(), text).unwrap();
+        sentinel.restart();
+        sentinel
+    }
+
     fn launch(options: &[&str], tls: bool) -> Self {
-        let mut redis = Self {
+        let mut redis = Self::prepare(options, tls);
+        redis.restart();
+        redis
+    }
+
+    fn prepare(options: &[&str], tls: bool) -> Self {
+        Self {
             port: free_port(),
             options: options.iter().map(|option| option.to_string()).collect(),
             tls,
+            sentinel: false,
             dir: tempfile::tempdir().unwrap(),
             running: None,
+        }
+    }
+
+    fn sentinel_file(&self) -> std::path::PathBuf {
+        self.dir.path().join("sentinel.conf")
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        if self.sentinel {
+            return vec![
+                self.sentinel_file().display().to_string(),
+                "--sentinel".into(),
+            ];
+        }
+        let (port, dir) = (self.port.to_string(), self.dir.path().display().to_string());
+        let ports = if self.tls {
+            ["--tls-port", &port, "--port", "0"]
+        } else {
+            ["--port", &port, "--tls-port", "0"]
         };
-        redis.restart();
-        redis
+        let fixed = [
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--dir",
+            &dir,
+        ];
+        let all = fixed.iter().chain(&ports).map(ToString::to_string);
+        all.chain(self.options.iter().cloned()).collect()
     }
 
     pub fn port(&self) -> u16 {
@@ -78,29 +126,9 @@ impl Redis {
     /// Kills the server (SIGKILL), if it runs, and starts it on the same port.
     pub fn restart(&mut self) {
         self.kill();
-        let port = self.port.to_string();
-        let ports = if self.tls {
-            ["--tls-port", &port, "--port", "0"]
-        } else {
-            ["--port", &port, "--tls-port", "0"]
-        };
         let mut guard = Command::new("sh")
-            .args([
-                "-c",
-                GUARD,
-                "sh",
-                "redis-server",
-                "--bind",
-                "127.0.0.1",
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-            ])
-            .arg("--dir")
-            .arg(self.dir.path())
-            .args(ports)
-            .args(&self.options)
+            .args(["-c", GUARD, "sh", "redis-server"])
+            .args(self.arguments())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -146,18 +174,34 @@ impl Redis {
         assert!(signal(name, pid), "kill -{name} {pid}");
     }
 
-    /// Sends one command and returns the whole reply, in RESP2.
+    /// Sends one command and returns the whole reply, in RESP2; nothing for `+OK`.
     pub fn command(&self, words: &[&str]) -> String {
-        let mut request = format!("*{}\r\n", words.len());
-        for word in words {
-            request += &format!("${}\r\n{word}\r\n", word.len());
+        self.talk(&[words, &["QUIT"]])
+    }
+
+    /// As `command`, with a password.
+    pub fn authorized(&self, password: &str, words: &[&str]) -> String {
+        let said = self.talk(&[&["AUTH", password], words, &["QUIT"]]);
+        said.trim_start_matches("+OK\r\n").to_owned()
+    }
+
+    fn talk(&self, commands: &[&[&str]]) -> String {
+        let mut request = String::new();
+        for words in commands {
+            request += &format!("*{}\r\n", words.len());
+            for word in *words {
+                request += &format!("${}\r\n{word}\r\n", word.len());
+            }
         }
-        request += "*1\r\n$4\r\nQUIT\r\n";
         let mut stream =
             TcpStream::connect(("127.0.0.1", self.port)).expect("redis-server listens");
         stream
             .write_all(request.as_bytes())
             .expect("redis-server reads");
+        if self.sentinel {
+            // It knows no QUIT.
+            stream.shutdown(Shutdown::Write).expect("it is open");
+        }
         let mut reply = String::new();
         stream
             .read_to_string(&mut reply)
@@ -206,7 +250,7 @@ fn signal(name: &str, pid: &str) -> bool {
     sent.is_ok_and(|status| status.success())
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback has a free port");
     listener.local_addr().expect("it is bound").port()
 }

@@ -1,19 +1,21 @@
-//! Dialing Redis: the URL, TLS, and the two kinds of connection.
+//! Dialing Redis: TCP, TLS, and the two kinds of connection.
 //!
 //! It never retries and never shows a password.
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::{AsyncPushSender, MultiplexedConnection};
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisError,
-    TlsCertificates,
+    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, ProtocolVersion, RedisError,
+    TlsCertificates, Value,
 };
 use tokio::time::timeout;
 
+use super::topology::Topology;
 use crate::broker::Config;
 
 /// How long a connection may be idle before the kernel probes it, and between its probes.
@@ -24,14 +26,16 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 pub enum ConnectError {
     /// No URL is configured.
     NoUrl,
-    /// The URL cannot be used.
-    Url(RedisError),
+    /// The URL cannot be used, and why.
+    Url(String),
     /// The file of the certificate authority cannot be read.
     CaFile(PathBuf, std::io::Error),
     /// Redis refused, or there is nobody at the address.
     Refused(String, RedisError),
     /// Redis did not answer in time.
     Timeout(String),
+    /// The sentinels or the servers of a cluster do not say where to go.
+    Unknown(String),
     /// The operating system gave no random number.
     Entropy,
 }
@@ -40,7 +44,7 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoUrl => f.write_str("no redis url is configured"),
-            Self::Url(cause) => write!(f, "the redis url cannot be used: {cause}"),
+            Self::Url(why) => write!(f, "the redis url cannot be used: it {why}"),
             Self::CaFile(path, cause) => {
                 write!(
                     f,
@@ -50,6 +54,7 @@ impl fmt::Display for ConnectError {
             }
             Self::Refused(address, cause) => write!(f, "cannot use redis at {address}: {cause}"),
             Self::Timeout(address) => write!(f, "redis at {address} does not answer"),
+            Self::Unknown(why) => f.write_str(why),
             Self::Entropy => f.write_str("the operating system gave no random number"),
         }
     }
@@ -58,96 +63,151 @@ impl fmt::Display for ConnectError {
 impl std::error::Error for ConnectError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Url(cause) | Self::Refused(_, cause) => Some(cause),
+            Self::Refused(_, cause) => Some(cause),
             Self::CaFile(_, cause) => Some(cause),
-            Self::NoUrl | Self::Timeout(_) | Self::Entropy => None,
+            Self::NoUrl | Self::Url(_) | Self::Timeout(_) | Self::Unknown(_) | Self::Entropy => {
+                None
+            }
         }
     }
 }
 
-/// Where Redis is and how to talk to it.
-pub(super) struct Dialer {
-    client: Client,
-    address: String,
+/// How any server is reached: certificates, and how long it may take to answer.
+pub(super) struct Way {
+    ca: Option<Vec<u8>>,
     answer_within: Duration,
 }
 
-impl Dialer {
+impl Way {
     /// Reads the configuration; connects to nothing yet.
     pub(super) fn new(config: &Config) -> Result<Self, ConnectError> {
-        let url = config.url.as_deref().ok_or(ConnectError::NoUrl)?;
-        let info = url.into_connection_info().map_err(ConnectError::Url)?;
-        let address = info.addr().to_string();
         // An error says that the process has a provider already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let info = settle(info, config.ping_timeout);
-        let client = match &config.ca_file {
-            None => Client::open(info),
-            Some(path) => {
-                let pem = std::fs::read(path)
-                    .map_err(|cause| ConnectError::CaFile(path.clone(), cause))?;
-                let trusted = TlsCertificates {
-                    client_tls: None,
-                    root_cert: Some(pem),
-                };
-                Client::build_with_tls(info, trusted)
-            }
+        let read = |path: &PathBuf| {
+            std::fs::read(path).map_err(|cause| ConnectError::CaFile(path.clone(), cause))
         };
         Ok(Self {
-            client: client.map_err(ConnectError::Url)?,
-            address,
+            ca: config.ca_file.as_ref().map(read).transpose()?,
             answer_within: config.ping_timeout,
         })
     }
 
+    /// Connects to a server and logs in.
+    pub(super) async fn connect(
+        &self,
+        server: ConnectionInfo,
+        how: AsyncConnectionConfig,
+    ) -> Result<MultiplexedConnection, ConnectError> {
+        let name = server.addr().to_string();
+        let server = settle(server, self.answer_within);
+        let client = match &self.ca {
+            None => Client::open(server),
+            Some(pem) => Client::build_with_tls(
+                server,
+                TlsCertificates {
+                    client_tls: None,
+                    root_cert: Some(pem.clone()),
+                },
+            ),
+        };
+        let client =
+            client.map_err(|cause| ConnectError::Url(format!("cannot be used: {cause}")))?;
+        let connection = client.get_multiplexed_async_connection_with_config(&how);
+        self.answered(&name, connection).await
+    }
+
+    /// Waits for the answer of a server.
+    pub(super) async fn answered<T>(
+        &self,
+        name: &str,
+        request: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, ConnectError> {
+        timeout(self.answer_within, request)
+            .await
+            .map_err(|_| ConnectError::Timeout(name.to_owned()))?
+            .map_err(|cause| ConnectError::Refused(name.to_owned(), cause))
+    }
+}
+
+/// A connection, and where it goes.
+pub(super) struct Dialed {
+    pub(super) connection: MultiplexedConnection,
+    pub(super) server: String,
+}
+
+/// Dials the server of one lane, wherever it is by now.
+pub(super) struct Dialer {
+    way: Arc<Way>,
+    topology: Arc<Topology>,
+    /// The slot of the lane's channels, where slots matter.
+    slot: Option<u16>,
+}
+
+impl Dialer {
+    pub(super) fn new(way: Arc<Way>, topology: Arc<Topology>, slot: Option<u16>) -> Self {
+        Self {
+            way,
+            topology,
+            slot,
+        }
+    }
+
     /// Connects the link that publishes, and waits for a sign of life.
-    pub(super) async fn publishing(&self) -> Result<MultiplexedConnection, ConnectError> {
-        let mut connection = self.connect(plain()).await?;
+    pub(super) async fn publishing(&self) -> Result<Dialed, ConnectError> {
+        let mut dialed = self.connect(plain()).await?;
         let ping = redis::cmd("PING");
-        self.answered(ping.exec_async(&mut connection)).await?;
-        Ok(connection)
+        let answer = ping.exec_async(&mut dialed.connection);
+        self.way.answered(&dialed.server, answer).await?;
+        Ok(dialed)
     }
 
     /// Connects the link that listens; `pushes` takes each message and each acknowledgement, in order.
     pub(super) async fn listening(
         &self,
         pushes: impl AsyncPushSender,
-        first_channels: &[&str],
-    ) -> Result<MultiplexedConnection, ConnectError> {
-        let mut connection = self.connect(plain().set_push_sender(pushes)).await?;
-        self.answered(connection.subscribe(first_channels)).await?;
-        Ok(connection)
+    ) -> Result<Dialed, ConnectError> {
+        self.connect(plain().set_push_sender(pushes)).await
     }
 
-    /// Returns the error of an answer that did not come in time.
-    pub(super) fn too_late(&self) -> ConnectError {
-        ConnectError::Timeout(self.address.clone())
-    }
-
-    async fn connect(
+    /// Waits for the answer of the server that was dialed.
+    pub(super) async fn answered(
         &self,
-        how: AsyncConnectionConfig,
-    ) -> Result<MultiplexedConnection, ConnectError> {
-        self.answered(
-            self.client
-                .get_multiplexed_async_connection_with_config(&how),
-        )
-        .await
+        dialed: &Dialed,
+        request: impl Future<Output = Result<(), RedisError>>,
+    ) -> Result<(), ConnectError> {
+        self.way.answered(&dialed.server, request).await
     }
 
-    async fn answered<T>(
-        &self,
-        request: impl Future<Output = Result<T, RedisError>>,
-    ) -> Result<T, ConnectError> {
-        timeout(self.answer_within, request)
-            .await
-            .map_err(|_| self.too_late())?
-            .map_err(|cause| ConnectError::Refused(self.address.clone(), cause))
+    /// Waits until the server is known to be elsewhere than where a link goes.
+    pub(super) async fn moved(&self, server: &str) {
+        self.topology.moved(self.slot, server).await;
+    }
+
+    async fn connect(&self, how: AsyncConnectionConfig) -> Result<Dialed, ConnectError> {
+        let server = self.topology.locate(self.slot).await?;
+        let name = server.addr().to_string();
+        let mut connection = self.way.connect(server, how).await?;
+        if self.topology.needs_master() {
+            let role = redis::cmd("ROLE");
+            let role = role.query_async::<Vec<Value>>(&mut connection);
+            let role = self.way.answered(&name, role).await?;
+            if !matches!(role.first(), Some(Value::BulkString(role)) if role == b"master") {
+                let cause = (
+                    ErrorKind::Client,
+                    "it is not the master the sentinels take it for",
+                );
+                return Err(ConnectError::Refused(name, cause.into()));
+            }
+        }
+        Ok(Dialed {
+            connection,
+            server: name,
+        })
     }
 }
 
 /// Times are ours to watch: the crate's own deadlines (0.5 s and 1 s) are turned off.
-fn plain() -> AsyncConnectionConfig {
+pub(super) fn plain() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new()
         .set_connection_timeout(None)
         .set_response_timeout(None)

@@ -23,6 +23,8 @@ pub(super) enum Loss {
     Silent,
     /// It answers, but what this node publishes does not arrive on it.
     Deaf,
+    /// The server is not the one any more: a failover, or its slot went elsewhere.
+    Moved,
 }
 
 impl fmt::Display for Loss {
@@ -31,6 +33,7 @@ impl fmt::Display for Loss {
             Self::Broken(Some(cause)) => write!(f, "the connection broke: {cause}"),
             Self::Broken(None) => f.write_str("the connection ended"),
             Self::Silent => f.write_str("no sign of life in time"),
+            Self::Moved => f.write_str("another server has taken over"),
             Self::Deaf => f.write_str("what this node publishes does not arrive"),
         }
     }

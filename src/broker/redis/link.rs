@@ -4,21 +4,22 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, poll_immediate};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use redis::aio::MultiplexedConnection;
-use redis::{ErrorKind, PushInfo, PushKind, RedisError, Value};
+use redis::{ErrorKind, PushInfo, PushKind, RedisError, ServerErrorKind, Value};
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, sleep};
 
+use super::channels::Push;
+use super::dial::{ConnectError, Dialed};
 use super::heartbeat::{self, Heard, Loss};
+use super::lane::Shared;
+use super::probe;
 use super::subscriptions::Acknowledged;
-use super::{ConnectError, Shared, probe};
 use crate::backoff::Backoff;
 use crate::protocol::Topic;
 
@@ -33,9 +34,11 @@ const TICK: Duration = Duration::from_millis(50);
 
 /// A connection that listens. Dropping it closes it.
 pub(super) struct Link {
-    connection: MultiplexedConnection,
+    dialed: Dialed,
     heard: Heard,
     ended: Arc<Notify>,
+    /// Woken when the server has sent a subscription away.
+    moved: Arc<Notify>,
 }
 
 /// Why serving a link ended.
@@ -52,29 +55,46 @@ enum Command {
     Unsubscribe,
 }
 
+/// What became of a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    Done,
+    /// Redis ended a subscription that is wanted: its slot is somewhere else now.
+    Unasked,
+}
+
 /// Connects and subscribes the node topic.
 pub(super) async fn open(shared: &Arc<Shared>) -> Result<Link, ConnectError> {
     let number = shared.reception.listen();
-    let (heard, ended) = (Heard::default(), Arc::new(Notify::new()));
+    let (heard, ended, moved) = (
+        Heard::default(),
+        Arc::<Notify>::default(),
+        Arc::<Notify>::default(),
+    );
     let pushes = {
-        let (shared, heard, ended) = (Arc::clone(shared), heard.clone(), Arc::clone(&ended));
+        let (shared, heard) = (Arc::clone(shared), heard.clone());
+        let (ended, moved) = (Arc::clone(&ended), Arc::clone(&moved));
         move |push: PushInfo| {
             heard.note();
             if push.kind == PushKind::Disconnection {
                 ended.notify_one();
-            } else {
-                shared.take(number, push);
+            } else if shared.take(number, push) == Taken::Unasked {
+                moved.notify_one();
             }
             Ok::<(), redis::aio::SendError>(())
         }
     };
-    let first = [&*shared.channels.nodes, &*shared.channels.own];
-    let connection = shared.dialer.listening(pushes, &first).await?;
+    let dialed = shared.dialer.listening(pushes).await?;
+    let channels = &shared.channels;
+    let first = vec![channels.nodes.clone(), channels.own.clone()];
+    let subscribed = channels.subscribe(dialed.connection.clone(), first);
+    shared.dialer.answered(&dialed, subscribed).await?;
     shared.table.lock().link_opened(number);
     Ok(Link {
-        connection,
+        dialed,
         heard,
         ended,
+        moved,
     })
 }
 
@@ -115,14 +135,16 @@ async fn reopen(shared: &Arc<Shared>) -> Link {
 
 async fn serve(shared: &Shared, link: &Link) -> End {
     let mut in_flight: FuturesUnordered<BoxFuture<'static, Answer>> = FuturesUnordered::new();
-    let dead = heartbeat::watch(link.connection.clone(), &shared.config, link.heard.clone());
+    let connection = &link.dialed.connection;
+    let dead = heartbeat::watch(connection.clone(), &shared.config, link.heard.clone());
     let mut dead = pin!(dead);
-    let mut deaf = pin!(probe::watch(shared, link.connection.clone()));
+    let mut deaf = pin!(probe::watch(shared, connection.clone()));
+    let mut moved = pin!(shared.dialer.moved(&link.dialed.server));
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         while in_flight.len() < COMMANDS_IN_FLIGHT {
-            let commands = shared.next_commands(&link.connection);
+            let commands = shared.next_commands(link);
             if commands.is_empty() {
                 break;
             }
@@ -145,6 +167,8 @@ async fn serve(shared: &Shared, link: &Link) -> End {
             loss = &mut dead => return End::Lost(loss),
             loss = &mut deaf => return End::Lost(loss),
             _ = ticks.tick() => shared.reception.tick(),
+            () = &mut moved => return End::Lost(Loss::Moved),
+            () = link.moved.notified() => return End::Lost(Loss::Moved),
             () = link.ended.notified() => return End::Lost(Loss::Broken(None)),
             () = shared.closing() => return End::Closed,
         }
@@ -153,13 +177,14 @@ async fn serve(shared: &Shared, link: &Link) -> End {
 
 impl Shared {
     /// Takes what Redis pushed on a link; runs where the link is read, so acknowledgements and messages keep their order.
-    fn take(&self, link: u64, push: PushInfo) {
+    fn take(&self, link: u64, push: PushInfo) -> Taken {
         let mut fields = push.data.into_iter();
         let Some(Value::BulkString(channel)) = fields.next() else {
-            return;
+            return Taken::Done;
         };
-        match push.kind {
-            PushKind::Message => {
+        let topic = self.channels.topic(&channel);
+        match (Push::of(&push.kind), topic) {
+            (Push::Message, _) => {
                 if let Some(Value::BulkString(message)) = fields.next() {
                     let own = channel == self.channels.own.as_bytes();
                     let probe = self.reception.message(link, own, &Bytes::from(message));
@@ -168,13 +193,7 @@ impl Shared {
                     }
                 }
             }
-            PushKind::Subscribe => {
-                let Some(topic) = self.channels.topic(&channel) else {
-                    if channel == self.channels.nodes.as_bytes() {
-                        self.reception.nodes_subscribed(link);
-                    }
-                    return;
-                };
+            (Push::Subscribed, Some(topic)) => {
                 let acknowledged = self.table.lock().subscribed(link, topic);
                 match acknowledged {
                     Acknowledged::Anew => self.reception.subscribed(topic, true),
@@ -182,48 +201,42 @@ impl Shared {
                     Acknowledged::Unexpected => {}
                 }
             }
-            PushKind::Unsubscribe => {
-                let Some(topic) = self.channels.topic(&channel) else {
-                    return;
-                };
-                let expected = self.table.lock().unsubscribed(link, topic);
-                if expected {
-                    self.reception.forget(topic);
+            (Push::Subscribed, None) => {
+                if channel == self.channels.nodes.as_bytes() {
+                    self.reception.nodes_subscribed(link);
                 }
             }
-            // Nothing else is asked for.
-            _ => {}
+            (Push::Unsubscribed, Some(topic)) => {
+                let expected = self.table.lock().unsubscribed(link, topic);
+                if !expected {
+                    return Taken::Unasked;
+                }
+                self.reception.forget(topic);
+            }
+            (Push::Unsubscribed, None) => return Taken::Unasked,
+            (Push::Other, _) => {}
         }
+        Taken::Done
     }
 
-    fn next_commands(&self, connection: &MultiplexedConnection) -> Vec<BoxFuture<'static, Answer>> {
+    fn next_commands(&self, link: &Link) -> Vec<BoxFuture<'static, Answer>> {
         let batch = self.table.lock().take_batch(self.config.subscribe_batch);
         let mut commands = Vec::new();
+        let of = |topics: &[Topic]| topics.iter().map(|topic| self.channels.of(topic)).collect();
+        let connection = &link.dialed.connection;
         if !batch.subscribe.is_empty() {
             self.reception.subscribing(&batch.subscribe);
-            let channels: Vec<String> = batch
-                .subscribe
-                .iter()
-                .map(|topic| self.channels.of(topic))
-                .collect();
-            let mut connection = connection.clone();
-            let command = async move {
-                let result = connection.subscribe(channels).await;
-                (Command::Subscribe(batch.subscribe), result)
-            };
+            let sent = self
+                .channels
+                .subscribe(connection.clone(), of(&batch.subscribe));
+            let command = async move { (Command::Subscribe(batch.subscribe), sent.await) };
             commands.push(command.boxed());
         }
         if !batch.unsubscribe.is_empty() {
-            let channels: Vec<String> = batch
-                .unsubscribe
-                .iter()
-                .map(|topic| self.channels.of(topic))
-                .collect();
-            let mut connection = connection.clone();
-            let command = async move {
-                let result = connection.unsubscribe(channels).await;
-                (Command::Unsubscribe, result)
-            };
+            let sent = self
+                .channels
+                .unsubscribe(connection.clone(), of(&batch.unsubscribe));
+            let command = async move { (Command::Unsubscribe, sent.await) };
             commands.push(command.boxed());
         }
         commands
@@ -234,6 +247,7 @@ impl Shared {
             return Ok(());
         };
         match (command, cause.kind()) {
+            (_, ErrorKind::Server(kind)) if is_elsewhere(kind) => Err(Loss::Moved),
             (Command::Subscribe(topics), ErrorKind::Server(_) | ErrorKind::Extension) => {
                 tracing::error!(%cause, topics = topics.len(), "redis refused subscriptions");
                 self.table.lock().refused(&topics);
@@ -248,15 +262,25 @@ impl Shared {
 
     fn link_up_when_restored(&self) {
         if self.table.lock().link_is_up_now() {
-            self.connected.store(true, Ordering::Release);
-            self.metrics.connected.set(1);
+            self.set_connected(true);
             self.reception.connected();
         }
     }
 
     fn link_down(&self) {
-        self.connected.store(false, Ordering::Release);
-        self.metrics.connected.set(0);
+        self.set_connected(false);
         self.table.lock().link_lost();
     }
+}
+
+/// Says whether an error means that another server of the cluster is to be asked, now or soon.
+fn is_elsewhere(kind: ServerErrorKind) -> bool {
+    matches!(
+        kind,
+        ServerErrorKind::Moved
+            | ServerErrorKind::Ask
+            | ServerErrorKind::TryAgain
+            | ServerErrorKind::ClusterDown
+            | ServerErrorKind::MasterDown
+    )
 }

@@ -2,8 +2,10 @@
 //!
 //! Redis keeps nothing and promises nothing; what gets lost on the way is asked for again, or told, never hidden.
 
+mod channels;
 mod dial;
 mod heartbeat;
+mod lane;
 mod link;
 mod probe;
 mod publisher;
@@ -11,73 +13,56 @@ mod queue;
 mod reception;
 mod subscription;
 mod subscriptions;
+mod topology;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{self, BoxFuture};
-use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use prometheus::IntCounter;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 pub use dial::ConnectError;
 
-use self::dial::Dialer;
-use self::probe::Probe;
-use self::publisher::Publisher;
-use self::queue::Queue;
-use self::reception::Reception;
-use self::subscription::Outcome;
-use self::subscriptions::{Table, Want};
-use super::repair::To;
+use self::channels::Channels;
+use self::dial::{Dialer, Way};
+use self::lane::{Joint, Lane, Links, Parts, closing};
+use self::queue::Room;
+use self::topology::{Topology, slots};
+use super::address::Address;
 use super::{Broker, BrokerError, Config, Inbox, Letter, Metrics, NODES, Subscribed};
 use crate::protocol::Topic;
 
 /// How long the first connection may take.
 const FIRST_CONNECTION: Duration = Duration::from_secs(5);
-
-/// What the two links and the callers share.
-struct Shared {
-    config: Config,
-    dialer: Dialer,
-    channels: Channels,
-    table: Mutex<Table>,
-    /// Wakes the link when the table has something to send.
-    changed: Notify,
-    connected: AtomicBool,
-    closed: watch::Sender<bool>,
-    reception: Reception,
-    probe: Probe,
-    metrics: Metrics,
-}
-
-impl Shared {
-    /// Waits until the broker is closed.
-    async fn closing(&self) {
-        let mut closed = self.closed.subscribe();
-        // The sender is here, so that waiting cannot fail.
-        let _ = closed.wait_for(|closed| *closed).await;
-    }
-}
+/// Letters that a lane's ring keeps at least.
+const RING_LETTERS_MIN: usize = 1_024;
 
 /// A broker over Redis pub/sub.
 ///
 /// `!nodes` ([`NODES`]) is the channel `<prefix>!nodes` and always subscribed; every other topic is
 /// `<prefix>t:<topic>`. What is for one node only goes to `<prefix>!node:<its incarnation in hex>`.
 ///
+/// In a cluster with sharded pub/sub the topics are spread over lanes ([`Config::cluster_lanes`]) by a hash. A lane
+/// has all its channels in one slot, `<prefix>{<number>}t:<topic>`, and its own two links to whoever has that slot.
+///
 /// # Ordering
 /// What one living node publishes on one topic arrives in order and exactly once: what Redis loses is asked for
 /// again, see [`repair`](super::repair). What is given up is told as [`Notice::Hole`](super::Notice::Hole).
 pub struct RedisBroker {
-    shared: Arc<Shared>,
-    queue: Queue,
+    lanes: Vec<Lane>,
+    links: Arc<Links>,
+    closed: Arc<watch::Sender<bool>>,
+    room: Arc<Room>,
+    refused: IntCounter,
+    topology: Arc<Topology>,
 }
 
 impl RedisBroker {
-    /// Connects both links and subscribes the node topic, within 5 s.
+    /// Connects all links and subscribes the node topic, within 5 s.
     ///
     /// Answers the broker and the future that runs it, which ends some time after [`close`](Self::close)
     /// or when the broker is dropped.
@@ -90,76 +75,119 @@ impl RedisBroker {
         inbox: Inbox,
         metrics: Metrics,
     ) -> Result<(Arc<Self>, impl Future<Output = ()> + Send + 'static), ConnectError> {
-        let dialer = Dialer::new(config)?;
-        let incarnation = incarnation()?;
-        let (reception, questions) = Reception::new(incarnation, inbox, metrics.clone());
-        let shared = Arc::new(Shared {
-            config: config.clone(),
-            channels: Channels::new(&config.prefix, incarnation),
-            table: Mutex::new(Table::new()),
-            changed: Notify::new(),
-            connected: AtomicBool::new(false),
-            closed: watch::Sender::new(false),
-            reception,
-            probe: Probe::default(),
-            metrics: metrics.clone(),
-            dialer,
-        });
+        let url = config.url.as_deref().ok_or(ConnectError::NoUrl)?;
+        let address = Address::parse(url).map_err(ConnectError::Url)?;
+        let way = Arc::new(Way::new(config)?);
+        let topology = Arc::new(Topology::new(address, Arc::clone(&way)));
+        let closed = Arc::new(watch::Sender::new(false));
+        let (room, refused) = (Arc::new(Room::new(config)), metrics.refused.clone());
         let first = async {
-            let link = link::open(&shared).await?;
-            let connection = shared.dialer.publishing().await?;
-            Ok::<_, ConnectError>((link, connection))
+            let tags = tags(config, &topology).await?;
+            let links = Arc::new(Links::new(tags.len(), metrics.connected.clone()));
+            let joint = Joint {
+                links: Arc::clone(&links),
+                closed: Arc::clone(&closed),
+                room: Arc::clone(&room),
+                metrics,
+            };
+            let dialer = |slot| Dialer::new(Arc::clone(&way), Arc::clone(&topology), slot);
+            let parts = parts(config, &tags, &joint, &inbox, dialer)?;
+            let lanes = future::try_join_all(parts.into_iter().map(Lane::connect)).await?;
+            Ok::<_, ConnectError>((lanes, links))
         };
-        let (link, connection) = timeout(FIRST_CONNECTION, first)
+        let (lanes, links) = timeout(FIRST_CONNECTION, first)
             .await
-            .map_err(|_| shared.dialer.too_late())??;
-        let (queue, letters) = Queue::new(config, metrics);
-        let publisher = Publisher::new(Arc::clone(&shared), letters, questions, incarnation);
-        let run = future::join(
-            link::run(Arc::clone(&shared), link),
-            publisher.run(connection),
-        );
-        Ok((Arc::new(Self { shared, queue }), run.map(|_| ())))
+            .map_err(|_| ConnectError::Timeout(topology.asked()))??;
+        let (lanes, runs): (Vec<Lane>, Vec<_>) = lanes.into_iter().unzip();
+        let run = {
+            let (closed, topology) = (Arc::clone(&closed), Arc::clone(&topology));
+            let every = config.ping_interval;
+            async move {
+                let looking = async {
+                    tokio::select! {
+                        () = topology.run(every) => {}
+                        () = closing(&closed) => {}
+                    }
+                };
+                future::join(future::join_all(runs), looking).await;
+            }
+        };
+        let broker = Self {
+            lanes,
+            links,
+            closed,
+            room,
+            refused,
+            topology,
+        };
+        Ok((Arc::new(broker), run))
     }
 
     /// Publishes what is queued, if Redis is up, then ends the running future; nothing is taken any more.
     pub fn close(&self) {
-        self.shared.closed.send_replace(true);
+        self.closed.send_replace(true);
     }
 
-    async fn acknowledged(&self, topic: &Topic) -> Result<Subscribed, BrokerError> {
-        if *self.shared.closed.borrow() {
-            return Err(BrokerError::Closed);
-        }
-        let wanted = self.shared.table.lock().want(topic);
-        let mut pending = match wanted {
-            Want::Subscribed => return Ok(Subscribed::Acknowledged),
-            Want::Deferred => return Ok(Subscribed::Deferred),
-            Want::Pending(pending) => pending,
-        };
-        self.shared.changed.notify_one();
-        let answer = timeout(
-            self.shared.config.join_timeout,
-            pending.wait_for(Option::is_some),
-        )
-        .await
-        // A sender that went without a word was withdrawn with its topic.
-        .map(|told| told.map_or(Some(Outcome::Refused), |outcome| *outcome));
-        // Only other callers' waits may count from here on.
-        drop(pending);
-        match answer
-            .ok()
-            .flatten()
-            .unwrap_or_else(|| self.shared.table.lock().abandon(topic))
-        {
-            Outcome::Acknowledged => Ok(Subscribed::Acknowledged),
-            Outcome::Deferred => Ok(Subscribed::Deferred),
-            Outcome::Refused => {
-                self.shared.changed.notify_one();
-                Err(BrokerError::Unacknowledged)
-            }
+    /// Says in a few words which servers were found, without a login.
+    pub fn describe(&self) -> String {
+        let found = self.topology.describe();
+        match (self.topology.is_cluster(), self.lanes.len()) {
+            (true, 1) => format!("{found}, plain pub/sub"),
+            (true, lanes) => format!("{found}, sharded pub/sub in {lanes} lanes"),
+            (false, _) => found,
         }
     }
+
+    /// Returns the lane of a topic: the same one on every node.
+    fn lane(&self, topic: &Topic) -> &Lane {
+        match &self.lanes[..] {
+            [only] => only,
+            lanes => &lanes[usize::from(slots::crc16(topic.as_str().as_bytes())) % lanes.len()],
+        }
+    }
+}
+
+/// Returns the hash tags of the lanes; one lane without a tag where pub/sub is not sharded.
+async fn tags(config: &Config, topology: &Topology) -> Result<Vec<Option<String>>, ConnectError> {
+    let lanes = config.cluster_lanes;
+    if !topology.is_cluster() || lanes == 0 || !topology.is_sharded().await? {
+        return Ok(vec![None]);
+    }
+    if config.prefix.contains('{') {
+        let why = "names a cluster, where broker.prefix must not have a brace";
+        return Err(ConnectError::Url(why.into()));
+    }
+    Ok((0..lanes)
+        .map(|lane| Some(slots::tag(lane, lanes)))
+        .collect())
+}
+
+fn parts(
+    config: &Config,
+    tags: &[Option<String>],
+    joint: &Joint,
+    inbox: &Inbox,
+    dialer: impl Fn(Option<u16>) -> Dialer,
+) -> Result<Vec<Parts>, ConnectError> {
+    let incarnation = incarnation()?;
+    let mut config = config.clone();
+    // The queue's room is one for all lanes; of what is kept each has its share.
+    if tags.len() > 1 {
+        config.ring_letters = (config.ring_letters / tags.len()).max(RING_LETTERS_MIN);
+        config.ring_bytes /= tags.len();
+    }
+    let parts = tags
+        .iter()
+        .zip(joint.links.inboxes(inbox))
+        .map(|(tag, inbox)| Parts {
+            config: config.clone(),
+            dialer: dialer(tag.as_ref().map(|tag| slots::slot(tag.as_bytes()))),
+            channels: Channels::new(&config.prefix, tag.as_deref(), incarnation),
+            incarnation,
+            inbox,
+            joint: joint.clone(),
+        });
+    Ok(parts.collect())
 }
 
 impl Drop for RedisBroker {
@@ -170,7 +198,7 @@ impl Drop for RedisBroker {
 
 impl Broker for RedisBroker {
     fn publish(&self, topic: &Topic, letter: Letter) -> Result<(), BrokerError> {
-        self.queue.push(topic, letter)
+        self.lane(topic).queue.push(topic, letter)
     }
 
     /// Subscribes this node to a topic; concurrent calls for one topic share one SUBSCRIBE.
@@ -183,61 +211,24 @@ impl Broker for RedisBroker {
         if topic.as_str() == NODES {
             return future::ready(Ok(Subscribed::Acknowledged)).boxed();
         }
-        self.acknowledged(topic).boxed()
+        self.lane(topic).subscribe(topic).boxed()
     }
 
     fn unsubscribe(&self, topic: &Topic) {
-        self.shared.table.lock().unwant(topic.as_str());
-        self.shared.changed.notify_one();
+        self.lane(topic).unsubscribe(topic);
     }
 
-    /// Says whether the other nodes' publishes arrive; publishing may be held up all the same.
+    /// Says whether the other nodes' publishes arrive, on all lanes; publishing may be held up all the same.
     fn connected(&self) -> bool {
-        self.shared.connected.load(Ordering::Acquire)
+        self.links.are_up()
     }
-}
 
-/// The names of the Redis channels.
-#[derive(Debug)]
-struct Channels {
-    nodes: String,
-    /// What starts the name of one node's channel.
-    node: String,
-    /// This node's channel.
-    own: String,
-    topics: String,
-}
-
-impl Channels {
-    fn new(prefix: &str, incarnation: u64) -> Self {
-        let node = format!("{prefix}!node:");
-        Self {
-            nodes: format!("{prefix}{NODES}"),
-            own: format!("{node}{incarnation:016x}"),
-            node,
-            topics: format!("{prefix}t:"),
+    fn has_room(&self) -> bool {
+        let has_room = self.room.has_some();
+        if !has_room {
+            self.refused.inc();
         }
-    }
-
-    fn of(&self, topic: &Topic) -> String {
-        match topic.as_str() {
-            NODES => self.nodes.clone(),
-            topic => format!("{}{topic}", self.topics),
-        }
-    }
-
-    fn to(&self, to: To) -> String {
-        match to {
-            To::Nodes => self.nodes.clone(),
-            To::Node(incarnation) => format!("{}{incarnation:016x}", self.node),
-        }
-    }
-
-    /// Returns the user topic of a channel; none for the node channels.
-    fn topic<'a>(&self, channel: &'a [u8]) -> Option<&'a str> {
-        std::str::from_utf8(channel)
-            .ok()?
-            .strip_prefix(&self.topics)
+        has_room
     }
 }
 
@@ -246,24 +237,4 @@ fn incarnation() -> Result<u64, ConnectError> {
     let mut bytes = [0u8; 8];
     getrandom::fill(&mut bytes).map_err(|_| ConnectError::Entropy)?;
     Ok(u64::from_be_bytes(bytes))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_user_topic_cannot_take_the_node_channel() {
-        let channels = Channels::new("fanfare:", 0xAB);
-        let check = |topic: &str, channel: &str, back: Option<&str>| {
-            assert_eq!(channels.of(&topic.try_into().unwrap()), channel);
-            assert_eq!(channels.topic(channel.as_bytes()), back);
-        };
-        check("room:a", "fanfare:t:room:a", Some("room:a"));
-        check("t:!nodes", "fanfare:t:t:!nodes", Some("t:!nodes"));
-        check(NODES, "fanfare:!nodes", None);
-        assert_eq!(channels.own, "fanfare:!node:00000000000000ab");
-        assert_eq!(channels.own, channels.to(To::Node(0xAB)));
-        assert_eq!(channels.topic(channels.own.as_bytes()), None);
-    }
 }

@@ -9,8 +9,8 @@ use redis::aio::MultiplexedConnection;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 
-use super::Shared;
 use super::heartbeat::Loss;
+use super::lane::Shared;
 
 /// The probe on its way: asked for by the link that listens, sent by the one that publishes.
 #[derive(Debug)]

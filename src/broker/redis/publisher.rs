@@ -17,8 +17,9 @@ use redis::{Pipeline, RedisError};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, sleep, timeout};
 
-use super::Shared;
+use super::dial::Dialed;
 use super::heartbeat::{self, Heard, Loss};
+use super::lane::Shared;
 use super::link::RECONNECT_FIRST;
 use super::queue::{Letters, Outgoing};
 use super::reception::Question;
@@ -101,35 +102,37 @@ impl Publisher {
     }
 
     /// Publishes until the broker is closed and its queue drained, or closed without a link.
-    pub(super) async fn run(mut self, first: MultiplexedConnection) {
-        let mut connection = first;
+    pub(super) async fn run(mut self, first: Dialed) {
+        let mut dialed = first;
         let mut backoff = Backoff::new(RECONNECT_FIRST, self.shared.config.reconnect_max);
         loop {
-            match self.serve(connection, &mut backoff).await {
+            match self.serve(dialed, &mut backoff).await {
                 End::Drained => return,
                 End::Lost(loss) => tracing::warn!(%loss, "the broker's publishing link is lost"),
             }
-            connection = tokio::select! {
-                connection = self.redial(&mut backoff) => connection,
+            dialed = tokio::select! {
+                dialed = self.redial(&mut backoff) => dialed,
                 () = self.shared.closing() => return self.give_up(),
             };
             self.shared.metrics.reconnects.inc();
         }
     }
 
-    async fn redial(&self, backoff: &mut Backoff) -> MultiplexedConnection {
+    async fn redial(&self, backoff: &mut Backoff) -> Dialed {
         loop {
             sleep(backoff.next_delay()).await;
             match self.shared.dialer.publishing().await {
-                Ok(connection) => return connection,
+                Ok(dialed) => return dialed,
                 Err(cause) => tracing::debug!(%cause, "the broker cannot be reached to publish"),
             }
         }
     }
 
-    async fn serve(&mut self, connection: MultiplexedConnection, backoff: &mut Backoff) -> End {
+    async fn serve(&mut self, dialed: Dialed, backoff: &mut Backoff) -> End {
+        let Dialed { connection, server } = dialed;
         let heard = Heard::default();
         let shared = Arc::clone(&self.shared);
+        let mut moved = pin!(shared.dialer.moved(&server));
         let dead = heartbeat::watch(connection.clone(), &shared.config, heard.clone());
         let mut dead = pin!(dead);
         let mut in_flight = InFlight::new();
@@ -167,6 +170,7 @@ impl Publisher {
                 () = shared.probe.wanted.notified(), if room => Some(self.probe()),
                 _ = ticks.tick(), if room => self.announce(),
                 loss = &mut dead => return End::Lost(loss),
+                () = &mut moved => return End::Lost(Loss::Moved),
                 () = shared.probe.redo.notified() => return End::Lost(Loss::Deaf),
                 () = shared.closing(), if !closing => {
                     closing = true;
@@ -199,7 +203,9 @@ impl Publisher {
         let mut pipeline = redis::pipe();
         let channel = self.shared.channels.to(To::Node(origin));
         for letter in letters {
-            add(&mut pipeline, &channel, &letter);
+            self.shared
+                .channels
+                .publish(&mut pipeline, &channel, &letter);
         }
         self.say(&mut pipeline, To::Node(origin), &answer);
         Some((Arc::new(pipeline), Carried::Messages))
@@ -246,7 +252,10 @@ impl Publisher {
 
     fn say(&self, pipeline: &mut Pipeline, to: To, message: &Message) {
         match message.encode(self.incarnation) {
-            Ok(encoded) => add(pipeline, &self.shared.channels.to(to), &encoded),
+            Ok(encoded) => {
+                let channels = &self.shared.channels;
+                channels.publish(pipeline, &channels.to(to), &encoded);
+            }
             Err(cause) => tracing::error!(%cause, "a message cannot be published"),
         }
     }
@@ -300,7 +309,9 @@ impl Publisher {
                 }
             };
             if !encoded.is_empty() {
-                add(&mut pipeline, &channel, &encoded);
+                self.shared
+                    .channels
+                    .publish(&mut pipeline, &channel, &encoded);
             }
             self.published.keep(place, encoded);
         }
@@ -352,10 +363,6 @@ impl Publisher {
             );
         }
     }
-}
-
-fn add(pipeline: &mut Pipeline, channel: &str, message: &[u8]) {
-    pipeline.cmd("PUBLISH").arg(channel).arg(message).ignore();
 }
 
 async fn send(

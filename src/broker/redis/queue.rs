@@ -15,6 +15,9 @@ use crate::protocol::Topic;
 /// What a letter takes in the queue besides its bytes.
 const LETTER_OVERHEAD_BYTES: usize = 128;
 
+/// One of so many parts of the room is kept for the node's own letters.
+const KEPT_PART: usize = 16;
+
 /// A letter on its way out.
 pub(super) struct Outgoing {
     pub(super) topic: Topic,
@@ -46,6 +49,22 @@ pub(super) struct Room {
 }
 
 impl Room {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            letters: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            letters_max: config.publish_queue,
+            bytes_max: config.publish_queue_bytes,
+        }
+    }
+
+    /// Says whether a letter fits and a part is left for those that nobody asks about.
+    pub(super) fn has_some(&self) -> bool {
+        let is_below =
+            |held: &AtomicUsize, max: usize| held.load(Ordering::Relaxed) < max - max / KEPT_PART;
+        is_below(&self.letters, self.letters_max) && is_below(&self.bytes, self.bytes_max)
+    }
+
     fn take(&self, bytes: usize) -> bool {
         let letters = self.letters.fetch_add(1, Ordering::Relaxed);
         let held = self.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -63,14 +82,8 @@ impl Room {
 }
 
 impl Queue {
-    pub(super) fn new(config: &Config, metrics: Metrics) -> (Self, Letters) {
+    pub(super) fn new(config: &Config, room: Arc<Room>, metrics: Metrics) -> (Self, Letters) {
         let (sender, receiver) = mpsc::channel(config.publish_queue.max(1));
-        let room = Arc::new(Room {
-            letters: AtomicUsize::new(0),
-            bytes: AtomicUsize::new(0),
-            letters_max: config.publish_queue,
-            bytes_max: config.publish_queue_bytes,
-        });
         let letters = Letters {
             receiver,
             room: Arc::clone(&room),

@@ -40,12 +40,13 @@ struct State {
 impl Reception {
     pub(super) fn new(
         incarnation: u64,
+        lanes: usize,
         inbox: Inbox,
         metrics: Metrics,
     ) -> (Self, mpsc::Receiver<Question>) {
         let state = State {
             link: 0,
-            reliability: Reliability::new(clock::now()),
+            reliability: Reliability::new(lanes, clock::now()),
             nodes_known: false,
         };
         let (questions, receiver) = mpsc::channel(QUESTIONS);
@@ -244,7 +245,7 @@ mod tests {
                 });
             })
         };
-        let (reception, _questions) = Reception::new(1, inbox, metrics.clone());
+        let (reception, _questions) = Reception::new(1, 1, inbox, metrics.clone());
         assert_eq!(reception.listen(), 1);
         reception.subscribing(&["a".try_into().unwrap()]);
         reception.subscribed("a", true);
@@ -286,7 +287,7 @@ mod tests {
     #[test]
     fn a_probe_comes_back_on_the_own_channel_only() {
         let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
-        let (reception, _questions) = Reception::new(1, Arc::new(|_| {}), metrics);
+        let (reception, _questions) = Reception::new(1, 1, Arc::new(|_| {}), metrics);
         let probe = |from| Message::Probe(7).encode(from).unwrap();
         assert_eq!(reception.message(0, true, &probe(1)), Some(7));
         assert_eq!(reception.message(0, false, &probe(1)), None);

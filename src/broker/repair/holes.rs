@@ -45,9 +45,19 @@ pub(super) struct Holes {
     awaited: usize,
     letters: usize,
     bytes: usize,
+    /// How many others there are, which have the same share of what may be held back.
+    others: usize,
 }
 
 impl Holes {
+    /// One of so many that hold back no more than one alone would.
+    pub(super) fn one_of(lanes: usize) -> Self {
+        Self {
+            others: lanes.saturating_sub(1),
+            ..Self::default()
+        }
+    }
+
     fn open(&mut self, chain: &mut Chain, topic: &Topic, now: Instant) -> &mut Open {
         chain.open = true;
         let key = (chain.incarnation, topic.clone());
@@ -104,7 +114,9 @@ impl Holes {
         self.bytes = self.bytes + after.1 - before.1;
         if filled {
             self.close(chain, topic);
-        } else if self.letters > HELD_LETTERS || self.bytes > HELD_BYTES {
+        } else if self.letters > HELD_LETTERS / (1 + self.others)
+            || self.bytes > HELD_BYTES / (1 + self.others)
+        {
             self.give_up(chain, topic, tell);
         }
     }

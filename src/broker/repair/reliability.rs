@@ -56,11 +56,11 @@ pub struct Reliability {
 }
 
 impl Reliability {
-    /// Knows nobody and has no topic.
-    pub fn new(now: Instant) -> Self {
+    /// Knows nobody and has no topic; it is one of so many lanes of the node.
+    pub fn new(lanes: usize, now: Instant) -> Self {
         Self {
             topics: HashMap::new(),
-            holes: Holes::default(),
+            holes: Holes::one_of(lanes),
             origins: Origins::default(),
             rounds: Rounds::default(),
             suspects: HashSet::new(),

@@ -87,7 +87,7 @@ impl World {
         let nodes = (0..3).map(|n| Node {
             incarnation: n + 1,
             published: Published::new(weather.ring, usize::MAX),
-            reliability: Reliability::new(start),
+            reliability: Reliability::new(1, start),
             link: 0,
             down_until: Some(0),
             publishing: Pipe(VecDeque::new()),

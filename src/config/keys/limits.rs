@@ -11,6 +11,8 @@ use crate::config::text::{GIB, KIB, MIB, bytes, count, duration, seconds};
 const HOUR: Duration = Duration::from_secs(3_600);
 /// Longest idle time, in seconds.
 const DAY_S: u64 = 86_400;
+/// Longest age of a connection, in seconds.
+const YEAR_S: u64 = 365 * DAY_S;
 
 pub(super) const KEYS: &[Key] = &[
     Key::new(
@@ -36,6 +38,45 @@ pub(super) const KEYS: &[Key] = &[
             put(
                 &mut draft.settings.limits.connects_per_second,
                 count(text, 1, 10_000_000),
+            )
+        },
+    ),
+    Key::new(
+        "limits",
+        "handshakes_in_flight",
+        "1000",
+        Unit::Count,
+        "Handshakes of a node whose token or player is being looked up. Then: 503 with a jittered `Retry-After`.",
+        |draft, text| {
+            put(
+                &mut draft.settings.limits.handshakes_in_flight,
+                count(text, 1, 10_000_000),
+            )
+        },
+    ),
+    Key::new(
+        "limits",
+        "joins_in_flight",
+        "1000",
+        Unit::Count,
+        "Joins of a node under way. Then: they wait in the order they came, at most `join_seconds`.",
+        |draft, text| {
+            put(
+                &mut draft.settings.limits.joins_in_flight,
+                count(text, 1, 10_000_000),
+            )
+        },
+    ),
+    Key::new(
+        "limits",
+        "max_connection_age_seconds",
+        "0",
+        Unit::Duration,
+        "How long a connection may last, in whole seconds, each 20 % more or less; 0: for ever. Then: close 1012; a client that resumes loses nothing.",
+        |draft, text| {
+            put(
+                &mut draft.settings.limits.max_connection_age_seconds,
+                seconds(text, 0, YEAR_S).map(|age| age.as_secs()),
             )
         },
     ),

@@ -47,7 +47,7 @@ pub(super) const KEYS: &[Key] = &[
         "redis_url",
         "",
         Unit::Url,
-        "The Redis server that links the nodes; needs a secret.",
+        "Redis or Valkey that links the nodes: a server, one behind sentinels, or a cluster; needs a secret.",
         |draft, text| put_some(&mut draft.settings.redis_url, redis_url(text)),
     )
     .by_default("none: a single node")

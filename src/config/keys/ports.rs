@@ -84,6 +84,14 @@ pub(super) const TRANSPORT: &[Key] = &[
             )
         },
     ),
+    Key::new(
+        "transport",
+        "proxy_protocol",
+        "false",
+        Unit::Boolean,
+        "Whether the trusted proxies, and nobody else, begin each connection with a PROXY protocol header, version 1 or 2; its source is the client's address. Needs `trusted_proxies`.",
+        |draft, text| put(&mut draft.settings.transport.proxy_protocol, boolean(text)),
+    ),
 ];
 
 pub(super) const BROKER: &[Key] = &[
@@ -170,6 +178,19 @@ pub(super) const BROKER: &[Key] = &[
             put(
                 &mut draft.settings.broker.ring_bytes,
                 bytes(text, 64 * KIB, 64 * GIB),
+            )
+        },
+    ),
+    Key::new(
+        "broker",
+        "cluster_lanes",
+        "16",
+        Unit::Count,
+        "Lanes over which topics are spread in a Redis cluster, the same on every node; 0: no sharded pub/sub.",
+        |draft, text| {
+            put(
+                &mut draft.settings.broker.cluster_lanes,
+                count(text, 0, 256),
             )
         },
     ),

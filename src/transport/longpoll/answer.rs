@@ -135,6 +135,14 @@ pub fn messages(frames: impl IntoIterator<Item = Bytes>) -> Messages {
     }
 }
 
+/// Makes an array of objects of an array of strings that [`messages`] made of V1 frames.
+///
+/// `None` for what is no such array.
+pub fn objects(strings: &[u8]) -> Option<Bytes> {
+    let frames: Vec<String> = serde_json::from_slice(strings).ok()?;
+    Some(format!("[{}]", frames.join(",")).into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,6 +167,10 @@ mod tests {
         let list: Vec<String> = serde_json::from_slice(&found.json).unwrap();
         assert_eq!(list, ["[\"é\u{2028}\\n\"]", &"x".repeat(70_000)]);
         assert_eq!(&messages([]).json[..], b"[]");
+        assert_eq!(objects(b"[]"), Some(Bytes::from_static(b"[]")));
+        let twice = objects(br#"["{\"n\":\"\\u00e9\"}","{}"]"#);
+        assert_eq!(twice, Some(Bytes::from_static(br#"[{"n":"\u00e9"},{}]"#)));
+        assert_eq!(objects(b"{}"), None);
     }
 
     #[test]

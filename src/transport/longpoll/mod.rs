@@ -8,7 +8,7 @@ mod request;
 mod token;
 
 pub use answer::{
-    Messages, Status, bad_request, messages, overloaded, preflight, status, with_token,
+    Messages, Status, bad_request, messages, objects, overloaded, preflight, status, with_token,
 };
 pub use batch::{BASE64_CHARS_MAX, BODY_BYTES_MAX, Batch, LINES_MAX, Line, is_ndjson};
 pub use request::{Asking, open};

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use hyper::header::HeaderName;
+use hyper::header::{CONTENT_TYPE, HeaderName};
 use hyper::http::request::Parts;
 
 use super::{Session, Token, TokenKey};
@@ -25,6 +25,8 @@ pub struct Asking {
     pub info: ConnectInfo,
     /// The session that the client has, as far as its token says so, and the token.
     pub session: Option<(Session, String)>,
+    /// Whether the client takes frames as JSON objects, not as strings: phoenix.js 1.2.
+    pub takes_objects: bool,
     /// The query without the session's token, decoded.
     query: Vec<(String, String)>,
 }
@@ -59,12 +61,24 @@ impl Asking {
                 Token::Valid(session) => Some((session, token)),
                 Token::Expired | Token::Foreign => None,
             });
+        let takes_objects = takes_objects(&query, text(&parts.headers, &CONTENT_TYPE));
         Ok(Self {
             info,
             session,
+            takes_objects,
             query,
         })
     }
+}
+
+/// Recognises phoenix.js up to 1.2: it speaks V1 and sends the type of a body with polls that have none.
+///
+/// Until 1.3 Phoenix sent a poll's V1 frames as objects, since then as strings. Clients from 1.3 on speak V2;
+/// others that speak V1 expect strings and send no such header with a GET.
+fn takes_objects(query: &[(String, String)], content_type: Option<&str>) -> bool {
+    let version = query.iter().rfind(|(name, _)| name == "vsn");
+    version.is_none_or(|(_, version)| version.starts_with("1."))
+        && content_type.is_some_and(|kind| kind.starts_with("application/json"))
 }
 
 /// Takes the session's token out of a query, so that it is never taken for the user's.
@@ -144,6 +158,23 @@ mod tests {
             &["user"],
             false,
         );
+    }
+
+    #[test]
+    fn objects_are_for_v1_polls_that_name_a_type() {
+        for (query, kind, expected) in [
+            ("vsn=1.0.0", Some("application/json"), true),
+            ("", Some("application/json"), true),
+            ("vsn=1.0.0", None, false),
+            ("vsn=1.0.0", Some("text/plain"), false),
+            ("vsn=2.0.0", Some("application/json"), false),
+        ] {
+            assert_eq!(
+                takes_objects(&query_pairs(query), kind),
+                expected,
+                "{query} {kind:?}"
+            );
+        }
     }
 
     #[test]

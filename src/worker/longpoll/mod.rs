@@ -29,7 +29,7 @@ use crate::channel::{Accepted, Client};
 use crate::clock;
 use crate::pubsub::{Answer, AnswerTo, Asked, Entry, Question, SessionId, SocketId, What};
 use crate::transport::longpoll::{
-    self, Asking, Session, Status, bad_request, is_ndjson, overloaded, preflight, status,
+    self, Asking, Session, Status, bad_request, is_ndjson, objects, overloaded, preflight, status,
     with_token,
 };
 use crate::transport::{Denied, Mount, Opening};
@@ -78,7 +78,10 @@ pub(super) async fn serve(
 async fn poll(worker: Rc<Worker>, asking: Asking, caller: Caller) -> Response {
     if let Some((session, token)) = &asking.session {
         match ask(&worker, &caller.served.mount, session, What::Poll).await {
-            Answer::Messages(list) => return with_token(Status::Ok, token, &list),
+            Answer::Messages(list) => {
+                let objects = asking.takes_objects.then(|| objects(&list)).flatten();
+                return with_token(Status::Ok, token, &objects.unwrap_or(list));
+            }
             Answer::Nothing => return with_token(Status::Nothing, token, b"[]"),
             Answer::Gone
             | Answer::Working
@@ -91,11 +94,11 @@ async fn poll(worker: Rc<Worker>, asking: Asking, caller: Caller) -> Response {
         return refuse(&worker, "forbidden", status(Status::Forbidden));
     };
     // The bounds come before the hook, which may ask the store.
-    let seat = match worker.node.admission.admit(clock::now(), caller.address) {
-        Ok(seat) => seat,
+    let (seat, handshake) = match worker.node.admission.admit(clock::now(), caller.address) {
+        Ok(admitted) => admitted,
         Err(refused) => return refuse(&worker, refused.label(), overloaded(refused.retry_after())),
     };
-    match listener::ask(&caller.served.mount, &opening).await {
+    match listener::ask(&caller.served.mount, &opening, handshake).await {
         Ok(accepted) => open(&worker, opening, accepted, &caller.served, seat),
         Err(denied) => deny(&worker, &denied),
     }
@@ -224,7 +227,6 @@ fn deny(worker: &Worker, denied: &Denied) -> Response {
 }
 
 fn refuse(worker: &Worker, label: &str, answer: Response) -> Response {
-    let refused = &worker.node.metrics.refused;
-    refused.with_label_values(&[label]).inc();
+    worker.node.metrics.count_refused(label);
     answer
 }

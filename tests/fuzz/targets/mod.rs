@@ -4,6 +4,7 @@
 
 mod envelopes;
 mod frames;
+mod proxies;
 mod terms;
 mod tokens;
 
@@ -152,7 +153,27 @@ const TERMS: &[&[u8]] = &[
     b"\x6e\x06\x00\x00\x68\xe5\xcf\x8b\x01",
 ];
 
-pub const TARGETS: [Target; 10] = [
+const PROXIES: &[&[u8]] = &[
+    b"PROXY ",
+    b"TCP4 ",
+    b"TCP6 ",
+    b"UNKNOWN",
+    b"\r\n",
+    b" ",
+    b"65535",
+    b"0",
+    b"::1",
+    b"203.0.113.9",
+    b"\r\n\r\n\0\r\nQUIT\n",
+    b"\x20\x00",
+    b"\x21\x11\x00\x0c",
+    b"\x21\x21\x00\x24",
+    b"\x21\x31\x00\xd8",
+    b"\x10\x00",
+    b"\xff",
+];
+
+pub const TARGETS: [Target; 11] = [
     Target {
         name: "v1_text",
         run: frames::v1_text,
@@ -202,6 +223,11 @@ pub const TARGETS: [Target; 10] = [
         name: "envelope",
         run: envelopes::envelope,
         dictionary: BYTES,
+    },
+    Target {
+        name: "proxy_header",
+        run: proxies::proxy_header,
+        dictionary: PROXIES,
     },
 ];
 

@@ -1,6 +1,7 @@
 //! The course of a storm: attempts, refusals, admissions and joins in steps of 10 ms.
 //!
-//! Clients that have tried equally often are counted together; nodes are counted one by one.
+//! Clients that have tried equally often are counted together; nodes are counted one by one. Of the bounds of
+//! admission `limits.handshakes_in_flight` is left out: a signed token and a player in memory wait for nobody.
 
 use std::collections::VecDeque;
 
@@ -31,7 +32,11 @@ pub struct Storm {
     pub cores: f64,
     /// `limits.connects_per_second` of a node; the bucket holds as many.
     pub connects_per_second: u32,
-    /// `limits.join_seconds` of a node.
+    /// `limits.joins_in_flight` of a node; more wait for a place.
+    pub joins_in_flight: u32,
+    /// How long a join keeps its place, in milliseconds: a history read from the store.
+    pub join_holds_ms: u32,
+    /// `limits.join_seconds` of a node, the wait for a place included.
     pub join_seconds: u32,
     /// Within which time clients notice, in milliseconds.
     pub noticed_within_ms: u32,
@@ -52,6 +57,8 @@ impl Default for Storm {
             nodes: 20,
             cores: 4.0,
             connects_per_second: 2_000,
+            joins_in_flight: 1_000,
+            join_holds_ms: 20,
             join_seconds: 5,
             noticed_within_ms: 1_000,
             round_trip_ms: 50,
@@ -111,10 +118,11 @@ impl Course {
     }
 }
 
-/// A node: the bucket of its admission, and work that waits for its cores.
+/// A node: the bucket of its admission, joins that wait for a place, and work that waits for its cores.
 #[derive(Clone)]
 struct Node {
     tokens: f64,
+    joins: f64,
     work_us: f64,
     second_us: f64,
 }
@@ -131,6 +139,11 @@ struct Due {
 }
 
 impl Storm {
+    /// Joins of a node that can end in a millisecond, as far as their places go.
+    fn joins_a_ms(&self) -> f64 {
+        f64::from(self.joins_in_flight) / f64::from(self.join_holds_ms.max(1))
+    }
+
     /// Lets it pass.
     pub fn run(&self, seed: u64) -> Course {
         let mut sky = Sky::new(self, seed);
@@ -172,6 +185,7 @@ impl<'a> Sky<'a> {
         }
         let node = Node {
             tokens: f64::from(storm.connects_per_second),
+            joins: 0.0,
             work_us: 0.0,
             second_us: 0.0,
         };
@@ -194,6 +208,8 @@ impl<'a> Sky<'a> {
             node.tokens = (node.tokens + rate / STEPS_A_SECOND as f64).min(rate);
             let done_us = self.storm.cores * f64::from(STEP_MS) * 1_000.0;
             node.work_us = (node.work_us - done_us).max(0.0);
+            let joined = self.storm.joins_a_ms() * f64::from(STEP_MS);
+            node.joins = (node.joins - joined).max(0.0);
             if at.is_multiple_of(STEPS_A_SECOND) {
                 let second_us = self.storm.cores * 1e6;
                 self.cpu_peak = self.cpu_peak.max(node.second_us / second_us);
@@ -231,7 +247,7 @@ impl<'a> Sky<'a> {
         }
     }
 
-    /// Channels join; one that waits longer than `join_seconds` for the node is refused and tries later.
+    /// Channels join; one that waits longer than `join_seconds` for its place or the cores is refused and tries later.
     fn join(&mut self, tries: usize, clients: u64) {
         if clients == 0 {
             return;
@@ -239,7 +255,11 @@ impl<'a> Sky<'a> {
         self.chance.scatter(clients, &mut self.arrivals);
         for at in 0..self.nodes.len() {
             let (storm, joining) = (self.storm, self.arrivals[at]);
-            let waited = self.nodes[at].work(joining as f64 * storm.join_us, storm.cores);
+            let node = &mut self.nodes[at];
+            node.joins += joining as f64;
+            let placed = (node.joins / storm.joins_a_ms()) as u32;
+            let worked = node.work(joining as f64 * storm.join_us, storm.cores);
+            let waited = placed.max(worked);
             if waited > storm.join_seconds * 1_000 {
                 let again = storm.join_seconds * 1_000 + rejoin_ms(tries + 1);
                 self.ahead(again).joins[(tries + 1).min(REJOINS - 1)] += joining;
@@ -314,6 +334,24 @@ mod tests {
             course.seconds_until(1.0)
         );
         assert!(course.cpu_peak > 1.0);
+    }
+
+    #[test]
+    fn joins_that_wait_too_long_for_a_place_try_again() {
+        let storm = Storm {
+            sockets: 10_000,
+            nodes: 1,
+            connects_per_second: 100_000,
+            ..Storm::default()
+        };
+        // 1,000 a second get a place: the last of 10,000 would wait for 10 s, but is refused after 5.
+        let slow = Storm {
+            joins_in_flight: 20,
+            ..storm
+        };
+        assert!(storm.run(1).seconds_until(1.0) < 2.0);
+        assert!(slow.run(1).seconds_until(0.4) > 4.0);
+        assert!(slow.run(1).seconds_until(1.0) > 10.0);
     }
 
     #[test]

@@ -1,0 +1,1 @@
+"""The load tests, as operations run them."""
