@@ -61,7 +61,7 @@ pub fn draw(courses: &[(&str, Course)]) -> String {
     let axes = Axes {
         seconds,
         top: LOWER,
-        most: (peak / 100_000.0).ceil() * 100_000.0,
+        most: (peak / 50_000.0).ceil() * 50_000.0,
     };
     let (half, most) = (format!("{}", axes.most / 2.0), format!("{}", axes.most));
     let marks = [
