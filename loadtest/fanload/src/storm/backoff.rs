@@ -17,6 +17,15 @@ pub fn reconnect_ms(nth: usize) -> u32 {
     listed.copied().unwrap_or(RECONNECT_LATER_MS)
 }
 
+/// Returns the least and the most that a client waits whose ladder has chance in it, in milliseconds.
+///
+/// `reconnectAfterMs: tries => Math.min(5000, 250 * 2 ** tries) * (0.5 + Math.random())`
+pub fn jittered_ms(nth: usize) -> (u32, u32) {
+    let doublings = u32::try_from(nth).unwrap_or(u32::MAX).min(5);
+    let middle = (250 << doublings).min(RECONNECT_LATER_MS);
+    (middle / 2, middle + middle / 2)
+}
+
 /// Returns how long a channel waits before its nth attempt to join again, from 1, in milliseconds.
 pub fn rejoin_ms(nth: usize) -> u32 {
     let listed = nth.checked_sub(1).and_then(|at| REJOIN_MS.get(at));

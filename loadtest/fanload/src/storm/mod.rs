@@ -13,7 +13,7 @@ use weather::{Course, Storm};
 pub const SEED: u64 = 1;
 
 /// The storms that are told and drawn, with their names.
-pub fn storms() -> [(&'static str, Storm); 4] {
+pub fn storms() -> [(&'static str, Storm); 5] {
     let all = |sockets, nodes| Storm {
         sockets,
         nodes,
@@ -23,6 +23,13 @@ pub fn storms() -> [(&'static str, Storm); 4] {
         // 50,000 sockets of one node come to the 19 others.
         ("1 of 20 nodes is lost", all(50_000, 19)),
         ("1 million on 20 nodes", all(1_000_000, 20)),
+        (
+            "1 million on 20 nodes, a ladder with chance",
+            Storm {
+                jitters: true,
+                ..all(1_000_000, 20)
+            },
+        ),
         ("10 million on 100 nodes", all(10_000_000, 100)),
         (
             "10 million on 100 nodes, 10,000 a second each",

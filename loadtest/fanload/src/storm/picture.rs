@@ -7,14 +7,14 @@ use std::fmt::Write;
 use super::weather::Course;
 
 /// The colours of the curves, readable on white and on black.
-const COLOURS: [&str; 4] = ["#2a9d5c", "#2f6fde", "#d1495b", "#b8860b"];
+const COLOURS: [&str; 5] = ["#2a9d5c", "#2f6fde", "#8e44ad", "#d1495b", "#b8860b"];
 const WIDTH: f64 = 860.0;
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = 20.0;
 const PANEL_HEIGHT: f64 = 190.0;
-const UPPER: f64 = 100.0;
-const LOWER: f64 = 350.0;
-const HEIGHT: f64 = 590.0;
+const UPPER: f64 = 122.0;
+const LOWER: f64 = 372.0;
+const HEIGHT: f64 = 612.0;
 
 /// Draws courses, each with its name.
 pub fn draw(courses: &[(&str, Course)]) -> String {

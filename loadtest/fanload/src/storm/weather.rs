@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::backoff::{reconnect_ms, rejoin_ms};
+use super::backoff::{jittered_ms, reconnect_ms, rejoin_ms};
 use super::chance::Chance;
 
 /// A step, in milliseconds.
@@ -40,6 +40,8 @@ pub struct Storm {
     pub join_seconds: u32,
     /// Within which time clients notice, in milliseconds.
     pub noticed_within_ms: u32,
+    /// Whether clients wait by [`jittered_ms`] instead of the stock ladder.
+    pub jitters: bool,
     /// From an attempt to its answer, in milliseconds, when the node is idle.
     pub round_trip_ms: u32,
     /// CPU of a handshake that is refused, in µs.
@@ -61,6 +63,7 @@ impl Default for Storm {
             join_holds_ms: 20,
             join_seconds: 5,
             noticed_within_ms: 1_000,
+            jitters: false,
             round_trip_ms: 50,
             refusal_us: 30.0,
             connect_us: 50.0,
@@ -240,10 +243,26 @@ impl<'a> Sky<'a> {
             let storm = self.storm;
             let us = admitted as f64 * storm.connect_us + refused as f64 * storm.refusal_us;
             let answered = storm.round_trip_ms + node.work(us, storm.cores);
-            let again = answered + reconnect_ms(tries + 2);
-            self.ahead(again).connects[(tries + 1).min(TRIES - 1)] += refused;
+            self.refuse(tries, refused, answered);
             // The stock client joins as soon as its socket is open.
             self.ahead(answered).joins[0] += admitted;
+        }
+    }
+
+    /// Clients wait for their next attempt.
+    fn refuse(&mut self, tries: usize, refused: u64, answered_ms: u32) {
+        let next = (tries + 1).min(TRIES - 1);
+        if !self.storm.jitters {
+            let again = answered_ms + reconnect_ms(tries + 2);
+            self.ahead(again).connects[next] += refused;
+            return;
+        }
+        let (least, most) = jittered_ms(tries + 2);
+        let mut moments = vec![0; steps(most - least).max(1)];
+        self.chance.scatter(refused, &mut moments);
+        for (nth, clients) in moments.into_iter().enumerate() {
+            let again = answered_ms + least + nth as u32 * STEP_MS;
+            self.ahead(again).connects[next] += clients;
         }
     }
 
