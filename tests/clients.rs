@@ -26,7 +26,7 @@ use support::npm;
 use support::phoenix::Socket;
 
 /// How long a script may take to its next line: more than it waits for anything itself.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// How long a poll waits: longer than any step takes.
 const WINDOW: Duration = Duration::from_secs(9);

@@ -146,7 +146,7 @@ impl Peer {
 
 /// Sockets, and the doubles that perform their outputs in the worker's order.
 struct Pure {
-    around: Surroundings,
+    around: Arc<Surroundings>,
     peers: Vec<Peer>,
     table: Table,
     turns: Vec<(Seat, PendingTurn)>,
@@ -164,13 +164,13 @@ impl Pure {
             .with_label_values(&["joins_in_flight"]);
         let joins = Gate::new(1_000, metrics.joins_in_flight.clone(), waited);
         Self {
-            around: Surroundings {
+            around: Arc::new(Surroundings {
                 router: Arc::new(fixture_channels::router()),
                 ports: Arc::new(NoStore),
                 limits: Arc::new(fixture_channels::limits()),
                 metrics,
                 joins: Arc::new(joins),
-            },
+            }),
             peers: Vec::new(),
             table: Table::default(),
             turns: Vec::new(),
@@ -323,7 +323,7 @@ impl Transport for Pure {
             headers: Vec::new(),
             auth_token: None,
         };
-        let client = Client::new(Params::default(), info, Accepted::default());
+        let client = Client::new(Accepted::default()).keeping(Params::default(), info);
         let host = Places {
             table: self.table.clone(),
             client: self.peers.len(),

@@ -53,9 +53,11 @@ fn info(client: &Client) -> Value {
             .map(|(name, text)| (name.clone(), text.as_str().into()))
             .collect()
     };
-    let info = &client.info;
+    let (Some(params), Some(info)) = (client.params(), client.info()) else {
+        return Value::Null;
+    };
     json!({
-        "params": object(client.params.pairs()),
+        "params": object(params.pairs()),
         "headers": object(&info.headers),
         "user_agent": info.header("user-agent"),
         "peer": info.peer.ip().to_string(),

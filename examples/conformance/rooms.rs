@@ -44,7 +44,10 @@ impl Channel for Room {
                 "user_entered",
                 Payload::from_value(&json!({"user": join["user"]})),
             );
-            let user_id = context.client().params.last("user_id");
+            let user_id = context
+                .client()
+                .params()
+                .and_then(|params| params.last("user_id"));
             let joined = json!({"status": "connected", "user_id": user_id});
             context.push("joined", Payload::from_value(&joined));
         }

@@ -101,13 +101,17 @@ pub struct Accepted {
     pub expires_at: Option<u64>,
 }
 
+/// The request that a socket came with.
+#[derive(Debug)]
+struct Request {
+    params: Params,
+    info: ConnectInfo,
+}
+
 /// The client of one socket, shared by its channels.
 #[derive(Debug)]
 pub struct Client {
-    /// The connect parameters.
-    pub params: Params,
-    /// What is known of the request.
-    pub info: ConnectInfo,
+    request: Option<Box<Request>>,
     /// The id for forced disconnects.
     pub socket_id: Option<String>,
     player: RefCell<Option<Rc<Player>>>,
@@ -118,17 +122,33 @@ pub struct Client {
 }
 
 impl Client {
-    /// Puts together what was asked and what was decided.
-    pub fn new(params: Params, info: ConnectInfo, accepted: Accepted) -> Self {
+    /// Takes what was decided.
+    pub fn new(accepted: Accepted) -> Self {
         Self {
-            params,
-            info,
+            request: None,
             socket_id: accepted.socket_id,
             player: RefCell::new(accepted.player.map(Rc::new)),
             token_name: RefCell::new(accepted.name.map(Rc::from)),
             expires_at: Cell::new(accepted.expires_at),
             own_tokens: Cell::new(false),
         }
+    }
+
+    /// Keeps the request too, for a mount whose channels may look at it.
+    #[must_use]
+    pub fn keeping(mut self, params: Params, info: ConnectInfo) -> Self {
+        self.request = Some(Box::new(Request { params, info }));
+        self
+    }
+
+    /// Returns the connect parameters; `None` when the mount does not keep them.
+    pub fn params(&self) -> Option<&Params> {
+        self.request.as_ref().map(|request| &request.params)
+    }
+
+    /// Returns what is known of the request; `None` when the mount does not keep it.
+    pub fn info(&self) -> Option<&ConnectInfo> {
+        self.request.as_ref().map(|request| &request.info)
     }
 
     /// Returns the socket's copy of its player.
@@ -192,7 +212,10 @@ mod tests {
             headers: vec![(String::from("x-phoenix-authtoken"), secret())],
             auth_token: Some(secret().into_bytes()),
         };
-        let text = format!("{:?}", Client::new(params, info, Accepted::default()));
+        let text = format!(
+            "{:?}",
+            Client::new(Accepted::default()).keeping(params, info)
+        );
         assert!(
             text.contains("a.example") && text.contains("token"),
             "{text}"

@@ -293,13 +293,13 @@ fn served(
         waited,
     ));
     let serve = |mount: Mount| {
-        let around = Surroundings {
+        let around = Arc::new(Surroundings {
             router: mount.router.clone(),
             ports: Arc::new(ports.clone()),
             limits: mount.limits.clone(),
             metrics: metrics.clone(),
             joins: joins.clone(),
-        };
+        });
         Arc::new(Served { mount, around })
     };
     Ok(mounts.into_iter().map(serve).collect())
@@ -323,7 +323,8 @@ fn declared(
     };
     let mut mount = Mount::new("/socket", router, Arc::new(door), limits.clone());
     mount.origins = settings.transport.origins.clone();
-    mount.read_buffer_bytes = settings.transport.read_buffer_bytes;
+    // The declared channels look at neither; what a socket keeps, it keeps for life.
+    mount.keep_request = false;
     mount.auth_token = true;
     mount.longpoll = mount.longpoll.filter(|_| settings.transport.longpoll);
     mount.longpoll_window = settings.transport.longpoll_window;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::channel::{Call, Info, JoinResult, Runner};
-use crate::protocol::{Fastlane, Message, Ref, Topic, events};
+use crate::protocol::{Fastlane, Message, Ref, Serializer, Topic, events};
 
 /// The most messages that wait behind a callback of one channel; then: reply `rate limited`.
 pub(super) const QUEUE_MAX: usize = 1_000;
@@ -19,11 +19,16 @@ pub struct ChannelId(pub(crate) u32);
 /// How far a join has come.
 pub(super) enum Phase {
     /// Its callback runs, or its answer waits for the answers of earlier joins.
-    Joining {
-        reference: Option<Ref>,
-        result: Option<JoinResult>,
-    },
+    Joining(Box<Joining>),
     Joined,
+}
+
+/// A join that is not answered yet; boxed, since a joined channel is to be small.
+pub(super) struct Joining {
+    pub(super) reference: Option<Ref>,
+    pub(super) result: Option<JoinResult>,
+    /// The end of the channel that this join replaced, to be sent behind its own reply.
+    pub(super) replaced: Option<JoinRefs>,
 }
 
 /// What waits for the channel to be at rest.
@@ -31,6 +36,36 @@ pub(super) enum Waiting {
     Message(Message),
     Intercepted(Arc<Fastlane>),
     Info(Info),
+}
+
+/// What waits, in order; it holds no memory while nothing does.
+#[derive(Default)]
+pub(super) struct Queue(VecDeque<Waiting>);
+
+impl Queue {
+    pub(super) fn push(&mut self, waiting: Waiting) {
+        self.0.push_back(waiting);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Waiting> {
+        self.0.iter()
+    }
+}
+
+impl Iterator for Queue {
+    type Item = Waiting;
+
+    fn next(&mut self) -> Option<Waiting> {
+        let next = self.0.pop_front();
+        if self.0.is_empty() {
+            self.0 = VecDeque::new();
+        }
+        next
+    }
 }
 
 impl Waiting {
@@ -56,8 +91,18 @@ pub(super) struct JoinRefs {
     pub(super) sent: Option<Ref>,
     /// What the channel's own frames carry: the same, or the join's `ref`.
     pub(super) own: Option<Ref>,
-    /// What `phx_close` and `phx_error` carry.
-    pub(super) end: Option<Ref>,
+}
+
+impl JoinRefs {
+    /// Returns what `phx_close` and `phx_error` carry.
+    ///
+    /// In V1 it is the join's `ref` for want of a `join_ref`, so that no client takes it for a later join's.
+    pub(super) fn end(&self, serializer: Serializer) -> Option<&Ref> {
+        match serializer {
+            Serializer::V1 => self.own.as_ref(),
+            Serializer::V2 => self.sent.as_ref(),
+        }
+    }
 }
 
 /// One topic of one socket.
@@ -68,13 +113,11 @@ pub(super) struct Entry {
     pub(super) refs: JoinRefs,
     pub(super) phase: Phase,
     pub(super) runner: Runner,
-    pub(super) waiting: VecDeque<Waiting>,
+    pub(super) waiting: Queue,
     /// Whether the latest call was about a client's message, not about a note or a broadcast.
     pub(super) serves_client: bool,
     /// The callback under way and when it was called.
     pub(super) called: Option<(&'static str, Instant)>,
-    /// The end of the channel that this join replaced, to be sent behind its own reply.
-    pub(super) replaced: Option<JoinRefs>,
 }
 
 impl Entry {
@@ -86,7 +129,7 @@ impl Entry {
     /// Says whether a client's message waits, or the turn that it started has not ended.
     pub(super) fn owes(&self) -> bool {
         let waits = |waiting: &Waiting| matches!(waiting, Waiting::Message(_));
-        matches!(self.phase, Phase::Joining { .. })
+        matches!(self.phase, Phase::Joining(_))
             || (self.serves_client && !self.runner.rests())
             || self.waiting.iter().any(waits)
     }
@@ -94,5 +137,16 @@ impl Entry {
     /// Says whether the channel can take a call now.
     pub(super) fn is_at_rest(&self) -> bool {
         matches!(self.phase, Phase::Joined) && self.runner.rests()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every joined channel has one, so that each byte counts by the million.
+    #[test]
+    fn an_entry_is_no_larger_than_it_was() {
+        assert!(size_of::<Entry>() <= 200);
     }
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::entry::{ChannelId, Entry, JoinRefs, Phase, QUEUE_MAX, Waiting};
+use super::entry::{ChannelId, Entry, JoinRefs, Joining, Phase, QUEUE_MAX, Queue, Waiting};
 use super::metrics::Metrics;
 use super::rate::{Rate, Verdict};
 use crate::channel::{
@@ -32,7 +32,6 @@ pub trait Host {
 }
 
 /// What a socket needs from outside, shared by the sockets of a mount.
-#[derive(Clone)]
 pub struct Surroundings {
     /// Which topics are served.
     pub router: Arc<Router>,
@@ -86,7 +85,7 @@ pub enum Output {
 /// One client connection.
 pub struct Socket {
     pub(super) serializer: Serializer,
-    pub(super) around: Surroundings,
+    pub(super) around: Arc<Surroundings>,
     client: Rc<Client>,
     host: Rc<dyn Host>,
     pub(super) entries: Vec<Entry>,
@@ -102,7 +101,7 @@ impl Socket {
     pub fn new(
         serializer: Serializer,
         client: Rc<Client>,
-        around: Surroundings,
+        around: Arc<Surroundings>,
         host: Rc<dyn Host>,
     ) -> Self {
         let limits = &around.limits;
@@ -238,7 +237,7 @@ impl Socket {
         }
         let id = ChannelId(self.channels_made);
         self.channels_made += 1;
-        let refs = self.join_refs(&message);
+        let refs = Self::join_refs(&message);
         let context = Context::new(
             topic.clone(),
             self.client.clone(),
@@ -246,23 +245,27 @@ impl Socket {
             self.around.ports.clone(),
             self.host.membership(id, &topic),
         );
+        if self.entries.is_empty() {
+            // Most sockets join one topic.
+            self.entries.reserve_exact(1);
+        }
         self.entries.push(Entry {
             id,
             topic,
             kind,
             refs,
-            phase: Phase::Joining {
+            phase: Phase::Joining(Box::new(Joining {
                 reference: message.reference,
                 result: None,
-            },
+                replaced,
+            })),
             runner: Runner::new(Seat {
                 channel,
                 context: Box::new(context),
             }),
-            waiting: VecDeque::new(),
+            waiting: Queue::default(),
             serves_client: true,
             called: None,
-            replaced,
         });
         self.joins.push_back(id);
         self.around
@@ -278,20 +281,15 @@ impl Socket {
         );
     }
 
-    /// Without a `join_ref` a V1 close carries the join's `ref`, so that no client takes it for a later join's.
-    fn join_refs(&self, message: &Message) -> JoinRefs {
+    fn join_refs(message: &Message) -> JoinRefs {
         let sent = message.join_ref.clone();
         let own = sent.clone().or_else(|| message.reference.clone());
-        let end = match self.serializer {
-            Serializer::V1 => own.clone(),
-            Serializer::V2 => sent.clone(),
-        };
-        JoinRefs { sent, own, end }
+        JoinRefs { sent, own }
     }
 
     /// Replaces a joined channel at once; behind a join that is under way, it waits.
     fn rejoin(&mut self, at: usize, message: Message, out: &mut Vec<Output>) {
-        if matches!(self.entries[at].phase, Phase::Joining { .. }) {
+        if matches!(self.entries[at].phase, Phase::Joining(_)) {
             return self.deliver(at, Waiting::Message(message), out);
         }
         let mut old = self.remove(at, Farewell::Rejoined, out);
@@ -303,11 +301,11 @@ impl Socket {
     /// Hands something to a channel now, or lets it wait for its turn.
     pub(super) fn deliver(&mut self, at: usize, waiting: Waiting, out: &mut Vec<Output>) {
         let entry = &mut self.entries[at];
-        if entry.is_at_rest() && entry.waiting.is_empty() {
+        if entry.is_at_rest() && entry.waiting.len() == 0 {
             return self.perform_now(at, waiting, out);
         }
         if entry.waiting.len() < QUEUE_MAX {
-            entry.waiting.push_back(waiting);
+            entry.waiting.push(waiting);
         } else if let Waiting::Message(message) = waiting {
             self.around.metrics.rate_limited.inc();
             self.refuse(&message, "rate limited", out);

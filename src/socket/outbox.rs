@@ -10,8 +10,8 @@ use bytes::{Buf, Bytes};
 /// The most slices that one vectored write takes.
 pub const SLICES_MAX: usize = 64;
 
-/// Capacity that an emptied outbox may keep, in frames.
-const KEPT_FRAMES_MAX: usize = 8;
+/// Room for frames behind the first, made when there is a second.
+const GATHERED: usize = 8;
 
 /// The outbox is full: the client reads too slowly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,10 @@ pub struct OutboxFull;
 /// Frames in order, bounded by bytes.
 #[derive(Debug)]
 pub struct Outbox {
-    frames: VecDeque<Bytes>,
+    /// Most often one frame waits: it costs no allocation.
+    first: Option<Bytes>,
+    /// The frames behind the first, while there are any.
+    rest: VecDeque<Bytes>,
     bytes: usize,
     bytes_max: usize,
     /// Bytes of the one large frame that waits on top of the limit.
@@ -33,7 +36,8 @@ impl Outbox {
     /// Starts empty; it holds at most `bytes_max` (`limits.outbox_bytes`).
     pub fn new(bytes_max: usize) -> Self {
         Self {
-            frames: VecDeque::new(),
+            first: None,
+            rest: VecDeque::new(),
             bytes: 0,
             bytes_max,
             large: 0,
@@ -58,9 +62,23 @@ impl Outbox {
             }
             self.large = frame.len();
         }
-        self.bytes = bytes;
-        self.frames.push_back(frame);
+        self.append(frame);
         Ok(())
+    }
+
+    #[inline]
+    fn append(&mut self, frame: Bytes) {
+        self.bytes += frame.len();
+        match &self.first {
+            None => self.first = Some(frame),
+            Some(_) => {
+                if self.rest.is_empty() {
+                    // Where a second gathers, there are more to come.
+                    self.rest.reserve(GATHERED);
+                }
+                self.rest.push_back(frame);
+            }
+        }
     }
 
     /// Returns the bytes that wait.
@@ -70,13 +88,24 @@ impl Outbox {
 
     /// Says whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.first.is_none()
+    }
+
+    /// Returns the frame that is next, or what is left of it.
+    pub fn first(&self) -> Option<&Bytes> {
+        self.first.as_ref()
+    }
+
+    /// Says whether more than one frame waits.
+    pub fn has_more(&self) -> bool {
+        !self.rest.is_empty()
     }
 
     /// Points `slices` at the first frames; returns how many it filled.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES_MAX]) -> usize {
         let mut filled = 0;
-        for (slice, frame) in slices.iter_mut().zip(&self.frames) {
+        let frames = self.first.iter().chain(&self.rest);
+        for (slice, frame) in slices.iter_mut().zip(frames) {
             *slice = IoSlice::new(frame);
             filled += 1;
         }
@@ -87,39 +116,43 @@ impl Outbox {
     pub fn advance(&mut self, mut written: usize) {
         self.bytes = self.bytes.saturating_sub(written);
         self.cut &= written == 0;
-        while let Some(front) = self.frames.front_mut() {
-            if written < front.len() {
-                front.advance(written);
+        while let Some(first) = &mut self.first {
+            if written < first.len() {
+                first.advance(written);
                 self.cut |= written > 0;
                 return;
             }
-            written -= front.len();
-            self.frames.pop_front();
+            written -= first.len();
+            self.first = self.rest.pop_front();
         }
         self.large = 0;
-        if self.frames.capacity() > KEPT_FRAMES_MAX {
-            self.frames = VecDeque::new();
-        }
+        self.rest = VecDeque::new();
     }
 
     /// Takes every frame that waits, for a transport that hands them over at once.
     pub fn take(&mut self) -> VecDeque<Bytes> {
         self.bytes = 0;
         self.cut = false;
-        std::mem::take(&mut self.frames)
+        let mut frames = std::mem::take(&mut self.rest);
+        if let Some(first) = self.first.take() {
+            frames.push_front(first);
+        }
+        frames
     }
 
     /// Throws away what waits, but for the rest of a frame that was written in part.
     pub fn clear_unsent(&mut self) {
-        self.frames.truncate(usize::from(self.cut));
-        self.bytes = self.frames.iter().map(Bytes::len).sum();
+        self.rest = VecDeque::new();
+        if !self.cut {
+            self.first = None;
+        }
+        self.bytes = self.first.as_ref().map_or(0, Bytes::len);
         self.large = 0;
     }
 
     /// Appends a frame whatever the bytes that wait: the last word of a connection.
     pub fn push_last(&mut self, frame: Bytes) {
-        self.bytes += frame.len();
-        self.frames.push_back(frame);
+        self.append(frame);
     }
 }
 

@@ -2,15 +2,16 @@
 //!
 //! Effects leave in the order they were asked for; join replies in the order of the joins.
 
-use std::collections::VecDeque;
-
-use super::entry::{ChannelId, Entry, JoinRefs, Phase, Waiting};
+use super::entry::{ChannelId, Entry, JoinRefs, Phase, Queue, Waiting};
 use super::machine::{Output, Socket};
 use crate::channel::{
     Answer, Call, Effect, Farewell, Finished, JoinResult, Outcome, Player, Started, TurnEnd,
 };
 use crate::clock;
 use crate::protocol::{Ending, Outgoing, Payload, Ref, Reply, Topic};
+
+/// The reference of a join, and the end of the channel that it replaces.
+type Asked = (Option<Ref>, Option<JoinRefs>);
 
 impl Socket {
     /// Takes the end of a turn that had to wait.
@@ -95,7 +96,7 @@ impl Socket {
     }
 
     fn turn_ended(&mut self, at: usize, end: TurnEnd, out: &mut Vec<Output>) {
-        let joining = matches!(self.entries[at].phase, Phase::Joining { .. });
+        let joining = matches!(self.entries[at].phase, Phase::Joining(_));
         if let Some((callback, start)) = self.entries[at].called.take() {
             let labels = [self.entries[at].kind, callback];
             let took = clock::now().saturating_duration_since(start);
@@ -120,11 +121,9 @@ impl Socket {
     }
 
     fn joined(&mut self, at: usize, result: JoinResult, out: &mut Vec<Output>) {
-        if let Phase::Joining { result: slot, .. } = &mut self.entries[at].phase {
+        if let Phase::Joining(join) = &mut self.entries[at].phase {
             // A join that timed out is answered already; a late end changes nothing.
-            if slot.is_none() {
-                *slot = Some(result);
-            }
+            join.result.get_or_insert(result);
         }
         self.release_joins(out);
     }
@@ -136,56 +135,45 @@ impl Socket {
                 self.joins.pop_front();
                 continue;
             };
-            let Phase::Joining { reference, result } = &mut self.entries[at].phase else {
+            let Phase::Joining(join) = &mut self.entries[at].phase else {
                 self.joins.pop_front();
                 continue;
             };
-            let Some(result) = result.take() else {
+            let Some(result) = join.result.take() else {
                 return;
             };
-            let reference = reference.take();
+            let (reference, replaced) = (join.reference.take(), join.replaced.take());
             self.joins.pop_front();
             match result {
-                Ok(response) => self.accept_join(at, reference, response, out),
-                Err(response) => self.refuse_join(at, reference, response, out),
+                Ok(response) => self.accept_join(at, (reference, replaced), response, out),
+                Err(response) => self.refuse_join(at, (reference, replaced), response, out),
             }
         }
+        self.joins.shrink_to_fit();
     }
 
-    fn accept_join(
-        &mut self,
-        at: usize,
-        reference: Option<Ref>,
-        response: Payload,
-        out: &mut Vec<Output>,
-    ) {
+    fn accept_join(&mut self, at: usize, asked: Asked, response: Payload, out: &mut Vec<Output>) {
         let entry = &mut self.entries[at];
         entry.phase = Phase::Joined;
         let (channel, intercepts) = (entry.id, entry.runner.intercepts());
-        self.answer_join(at, reference, &Reply::ok(response), out);
-        let mut asked = Vec::new();
-        self.flush_at(at, &mut asked);
+        self.answer_join(at, asked, &Reply::ok(response), out);
+        let mut effects = Vec::new();
+        self.flush_at(at, &mut effects);
         // What was pushed comes before what was live during the join; the join's own broadcasts after it.
-        let pushed = asked
+        let pushed = effects
             .iter()
             .position(|output| matches!(output, Output::Perform { .. }));
         let live = Output::Live {
             channel,
             intercepts,
         };
-        asked.insert(pushed.unwrap_or(asked.len()), live);
-        out.append(&mut asked);
+        effects.insert(pushed.unwrap_or(effects.len()), live);
+        out.append(&mut effects);
         self.take_waiting(channel, out);
     }
 
-    fn refuse_join(
-        &mut self,
-        at: usize,
-        reference: Option<Ref>,
-        response: Payload,
-        out: &mut Vec<Output>,
-    ) {
-        self.answer_join(at, reference, &Reply::error(response), out);
+    fn refuse_join(&mut self, at: usize, asked: Asked, response: Payload, out: &mut Vec<Output>) {
+        self.answer_join(at, asked, &Reply::error(response), out);
         // A refused channel was never joined: it goes without `terminate` and without its effects.
         let entry = self.entries.remove(at);
         self.count_gone(&entry);
@@ -197,13 +185,12 @@ impl Socket {
     fn answer_join(
         &mut self,
         at: usize,
-        reference: Option<Ref>,
+        (reference, replaced): Asked,
         reply: &Reply,
         out: &mut Vec<Output>,
     ) {
-        let entry = &mut self.entries[at];
-        let (topic, kind) = (entry.topic.clone(), entry.kind);
-        let (refs, replaced) = (entry.refs.clone(), entry.replaced.take());
+        let entry = &self.entries[at];
+        let (topic, kind, refs) = (entry.topic.clone(), entry.kind, entry.refs.clone());
         let labels = [
             kind,
             if reply.status.as_str() == "ok" {
@@ -286,7 +273,7 @@ impl Socket {
             if !self.entries[at].is_at_rest() {
                 return;
             }
-            let Some(waiting) = self.entries[at].waiting.pop_front() else {
+            let Some(waiting) = self.entries[at].waiting.next() else {
                 return;
             };
             self.perform_now(at, waiting, out);
@@ -294,7 +281,7 @@ impl Socket {
     }
 
     /// Dispatches anew what waited for a channel that is gone.
-    pub(super) fn redispatch(&mut self, waiting: VecDeque<Waiting>, out: &mut Vec<Output>) {
+    pub(super) fn redispatch(&mut self, waiting: Queue, out: &mut Vec<Output>) {
         for waiting in waiting {
             match waiting {
                 Waiting::Message(message) => self.dispatch(message, out),
@@ -327,7 +314,8 @@ impl Socket {
         topic: &Topic,
         out: &mut Vec<Output>,
     ) {
-        for effect in effects.borrow_mut().drain(..) {
+        // Taken, not drained: between messages a channel holds no memory for them.
+        for effect in effects.take() {
             match effect {
                 Effect::Push { event, payload } => {
                     let frame = self.serializer.encode(Outgoing::Push {
@@ -358,7 +346,7 @@ impl Socket {
         out: &mut Vec<Output>,
     ) {
         let frame = self.serializer.encode(Outgoing::End {
-            join_ref: refs.end.as_ref(),
+            join_ref: refs.end(self.serializer),
             topic: topic.as_str(),
             ending,
         });

@@ -12,8 +12,6 @@ use super::origin::OriginPolicy;
 pub struct Config {
     /// Which pages may connect. Default: those of the host that the request itself names.
     pub origins: OriginPolicy,
-    /// Read buffer of a WebSocket, in bytes. Default 1,024: an idle socket costs no more.
-    pub read_buffer_bytes: usize,
     /// Whether long-poll is served beside the WebSocket. Default true.
     pub longpoll: bool,
     /// How long a poll waits for a frame. Default 10 s; the stock clients wait 20 s for the answer.
@@ -30,7 +28,6 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             origins: OriginPolicy::RequestHost,
-            read_buffer_bytes: 1_024,
             longpoll: true,
             longpoll_window: Duration::from_secs(10),
             longpoll_owner_timeout: Duration::from_secs(2),

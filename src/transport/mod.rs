@@ -17,4 +17,4 @@ pub use handshake::{Opening, Refusal, check_origin, connect_info, open, upgrade}
 pub use mount::{Connect, Denied, Mount, Open, PathPattern};
 pub use origin::{OriginPolicy, RequestOrigin};
 pub use proxy_header::{NotProxyHeader, PROXY_HEADER_BYTES_MAX, ProxyHeader, read_proxy_header};
-pub use websocket::{ReadEnd, limits_of, read_end};
+pub use websocket::{Incoming, WebSocketReader};

@@ -134,8 +134,8 @@ pub struct Mount {
     pub idle: Duration,
     /// The bounds of its sockets.
     pub limits: Arc<Limits>,
-    /// Read buffer of a WebSocket, in bytes. Default 1,024.
-    pub read_buffer_bytes: usize,
+    /// Whether channels may still see the connect params and info, which each socket keeps then. Default: yes.
+    pub keep_request: bool,
     /// The channels.
     pub router: Arc<Router>,
     /// The connect hook.
@@ -170,7 +170,7 @@ impl Mount {
             renew: true,
             idle: Duration::from_secs(limits.idle_seconds),
             limits,
-            read_buffer_bytes: 1_024,
+            keep_request: true,
             router,
             connect,
         }

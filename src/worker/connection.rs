@@ -3,6 +3,7 @@
 //! It lives on one thread for life; nothing in it is locked or `Send`.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::pin::Pin;
@@ -10,9 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
-use hashbrown::HashMap;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
@@ -22,6 +21,7 @@ use super::member::Member;
 use crate::protocol::{CloseReason, Serializer};
 use crate::pubsub::SocketId;
 use crate::socket::{ChannelId, Outbox, SLICES_MAX, Socket};
+use crate::transport::{Incoming, WebSocketReader};
 
 /// What became of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,12 +35,26 @@ pub(super) enum Written {
 
 /// How bytes reach the client.
 pub(super) enum Link {
-    WebSocket(TcpStream),
+    WebSocket(WebSocket),
     /// Boxed, so that a WebSocket is no larger for it.
     LongPoll(Box<LongPoll>),
 }
 
+/// A stream after its handshake, and what of it has come in part.
+pub(super) struct WebSocket {
+    stream: RefCell<TcpStream>,
+    reader: RefCell<WebSocketReader>,
+}
+
 impl Link {
+    /// Takes a stream after its handshake.
+    pub(super) fn websocket(stream: TcpStream) -> Self {
+        Self::WebSocket(WebSocket {
+            stream: RefCell::new(stream),
+            reader: RefCell::default(),
+        })
+    }
+
     /// Returns the label of the metrics.
     pub(super) fn label(&self) -> &'static str {
         match self {
@@ -58,9 +72,9 @@ pub(super) struct Connection {
     pub(super) outbox: RefCell<Outbox>,
     pub(super) link: Link,
     /// The channels' places in their topics.
-    pub(super) members: RefCell<HashMap<ChannelId, Rc<Member>>>,
+    pub(super) members: RefCell<Vec<Rc<Member>>>,
     /// Callbacks that wait, by channel.
-    pub(super) turns: RefCell<HashMap<ChannelId, AbortHandle>>,
+    pub(super) turns: RefCell<Vec<(ChannelId, AbortHandle)>>,
     /// Whether it is in the worker's list of outboxes to write.
     pub(super) dirty: Cell<bool>,
     /// Whether a task waits for the stream to be writable.
@@ -70,12 +84,13 @@ pub(super) struct Connection {
     pub(super) heard_at_ms: Cell<u64>,
     /// When a closing connection is cut off, in milliseconds of the worker's life.
     pub(super) cut_at_ms: Cell<u64>,
-    pub(super) idle: Duration,
+    /// How long it may be silent, in milliseconds.
+    pub(super) idle_ms: u64,
     /// When it has reached its age, in seconds of the worker's life; `u32::MAX`: never.
     pub(super) aged_at_s: u32,
     ended: Cell<bool>,
+    faulty: Cell<bool>,
     reader: RefCell<Option<Waker>>,
-    started: std::time::Instant,
     /// Its seat, and the stream that it came on; a long-poll session has none of its own.
     _place: (Seat, Option<Rc<Entered>>),
 }
@@ -88,14 +103,13 @@ pub(super) struct Parts {
     pub(super) link: Link,
     pub(super) idle: Duration,
     pub(super) aged_at_s: u32,
-    pub(super) started: std::time::Instant,
+    /// The milliseconds of the worker's life.
+    pub(super) now_ms: u64,
     pub(super) place: (Seat, Option<Rc<Entered>>),
 }
 
 impl Connection {
     pub(super) fn new(parts: Parts) -> Self {
-        let now = crate::clock::now();
-        let heard_at = now.saturating_duration_since(parts.started);
         Self {
             id: parts.id,
             serializer: parts.socket.serializer(),
@@ -107,13 +121,13 @@ impl Connection {
             dirty: Cell::new(false),
             blocked: Cell::new(false),
             closing: Cell::new(None),
-            heard_at_ms: Cell::new(heard_at.as_millis() as u64),
+            heard_at_ms: Cell::new(parts.now_ms),
             cut_at_ms: Cell::new(u64::MAX),
-            idle: parts.idle,
+            idle_ms: parts.idle.as_millis() as u64,
             aged_at_s: parts.aged_at_s,
             ended: Cell::new(false),
+            faulty: Cell::new(false),
             reader: RefCell::new(None),
-            started: parts.started,
             _place: parts.place,
         }
     }
@@ -135,26 +149,56 @@ impl Connection {
         }
     }
 
-    /// Notes that the client was heard of.
-    pub(super) fn hear(&self) {
-        let heard = crate::clock::now().saturating_duration_since(self.started);
-        self.heard_at_ms.set(heard.as_millis() as u64);
+    /// Notes that the client was heard of, at a millisecond of the worker's life.
+    pub(super) fn hear(&self, now_ms: u64) {
+        self.heard_at_ms.set(now_ms);
+    }
+
+    /// Finds a channel's place in its topic.
+    pub(super) fn member(&self, channel: ChannelId) -> Option<Rc<Member>> {
+        let members = self.members.borrow();
+        members.iter().find(|one| one.channel == channel).cloned()
+    }
+
+    /// Takes a channel's place in its topic.
+    pub(super) fn take_member(&self, channel: ChannelId) -> Option<Rc<Member>> {
+        let mut members = self.members.borrow_mut();
+        let at = members.iter().position(|one| one.channel == channel)?;
+        Some(members.swap_remove(at))
+    }
+
+    /// Takes the callback of a channel that waits.
+    pub(super) fn take_turn(&self, channel: ChannelId) -> Option<AbortHandle> {
+        let mut turns = self.turns.borrow_mut();
+        let at = turns.iter().position(|(one, _)| *one == channel)?;
+        let (_, turn) = turns.swap_remove(at);
+        if turns.is_empty() {
+            turns.shrink_to_fit();
+        }
+        Some(turn)
     }
 
     /// Writes what waits, as many frames at once as there are; or lets whoever polls take it.
     pub(super) fn write(&self) -> Written {
         let stream = match &self.link {
-            Link::WebSocket(stream) => stream,
+            Link::WebSocket(link) => link.stream.borrow(),
             Link::LongPoll(link) => {
                 link.wake();
                 return Written::All;
             }
         };
         let mut outbox = self.outbox.borrow_mut();
-        while !outbox.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            let filled = outbox.slices(&mut slices);
-            match stream.try_write_vectored(&slices[..filled]) {
+        while let Some(first) = outbox.first() {
+            let result = match outbox.has_more() {
+                // Most often it is one, and a plain write costs the kernel less.
+                false => stream.try_write(first),
+                true => {
+                    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+                    let filled = outbox.slices(&mut slices);
+                    stream.try_write_vectored(&slices[..filled])
+                }
+            };
+            match result {
                 Ok(written) => outbox.advance(written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Written::Blocked,
                 Err(_) => return Written::Failed,
@@ -165,106 +209,94 @@ impl Connection {
 
     /// Tells the peer that nothing more follows.
     pub(super) fn shut_down_writing(&self) {
-        match &self.link {
-            // The peer may be gone already, which is the same end.
-            Link::WebSocket(stream) => {
-                let _ = socket2::SockRef::from(stream).shutdown(Shutdown::Write);
-            }
-            Link::LongPoll(_) => {}
-        }
+        self.shut(Shutdown::Write);
     }
 
     /// Resolves when the kernel takes bytes again.
     pub(super) async fn writable(&self) -> io::Result<()> {
         match &self.link {
-            Link::WebSocket(stream) => stream.writable().await,
+            // Nothing stays borrowed while it waits.
+            Link::WebSocket(link) => {
+                poll_fn(|task| link.stream.borrow().poll_write_ready(task)).await
+            }
             Link::LongPoll(_) => Ok(()),
         }
     }
 
     /// Ends the stream; whoever waits for it to be writable waits no more.
     pub(super) fn shut_down(&self) {
-        match &self.link {
-            Link::WebSocket(stream) => {
-                let _ = socket2::SockRef::from(stream).shutdown(Shutdown::Both);
-            }
-            Link::LongPoll(_) => {}
+        self.shut(Shutdown::Both);
+    }
+
+    fn shut(&self, how: Shutdown) {
+        if let Link::WebSocket(link) = &self.link {
+            // The peer may be gone already, which is the same end.
+            let _ = socket2::SockRef::from(&*link.stream.borrow()).shutdown(how);
         }
     }
 
     /// Ends a connection whose peer does not go: what the kernel still holds for it is thrown away.
     pub(super) fn reset(&self) {
-        if let Link::WebSocket(stream) = &self.link {
-            let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        if let Link::WebSocket(link) = &self.link {
+            let _ = socket2::SockRef::from(&*link.stream.borrow()).set_linger(Some(Duration::ZERO));
         }
         self.cut();
     }
 
-    fn read(&self, task: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let stream = match &self.link {
-            Link::WebSocket(stream) if !self.ended.get() => stream,
-            Link::WebSocket(_) | Link::LongPoll(_) => return Poll::Ready(Ok(())),
+    /// Reads into `buffer`; nothing once the connection has been cut.
+    pub(super) fn read(
+        &self,
+        task: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let link = match &self.link {
+            Link::WebSocket(link) if !self.ended.get() => link,
+            Link::WebSocket(_) | Link::LongPoll(_) => return Poll::Ready(Ok(0)),
         };
-        loop {
-            match stream.poll_read_ready(task)? {
-                Poll::Ready(()) => {}
-                Poll::Pending => {
-                    let mut reader = self.reader.borrow_mut();
-                    if !reader
-                        .as_ref()
-                        .is_some_and(|old| old.will_wake(task.waker()))
-                    {
-                        *reader = Some(task.waker().clone());
-                    }
-                    return Poll::Pending;
-                }
-            }
-            match stream.try_read(buffer.initialize_unfilled()) {
-                Ok(read) => {
-                    buffer.advance(read);
-                    self.hear();
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
+        let mut buffer = ReadBuf::new(buffer);
+        // Not `try_read`: this one knows by a short read that nothing is left, without asking the kernel again.
+        let polled = Pin::new(&mut *link.stream.borrow_mut()).poll_read(task, &mut buffer);
+        if polled.is_pending() {
+            let mut reader = self.reader.borrow_mut();
+            if !reader
+                .as_ref()
+                .is_some_and(|old| old.will_wake(task.waker()))
+            {
+                *reader = Some(task.waker().clone());
             }
         }
+        polled.map_ok(|()| buffer.filled().len())
+    }
+
+    /// Takes the next message off what was read.
+    pub(super) fn next(&self, input: &mut &mut [u8]) -> Result<Option<Incoming>, CloseReason> {
+        match &self.link {
+            Link::WebSocket(link) => {
+                let socket = self.socket.borrow();
+                link.reader.borrow_mut().next(input, socket.limits())
+            }
+            Link::LongPoll(_) => Ok(None),
+        }
+    }
+
+    /// Notes that what the peer sends is not to be understood any more.
+    pub(super) fn note_fault(&self) {
+        self.faulty.set(true);
+    }
+
+    /// Says whether what the peer sends is not to be understood any more.
+    pub(super) fn is_faulty(&self) -> bool {
+        self.faulty.get()
     }
 }
 
-/// The stream as tungstenite sees it: reads come from TCP, its own frames go through the outbox.
-pub(super) struct Duplex {
-    pub(super) connection: Rc<Connection>,
-    pub(super) worker: Rc<super::Worker>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl AsyncRead for Duplex {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        task: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.connection.read(task, buffer)
-    }
-}
-
-impl AsyncWrite for Duplex {
-    /// Takes a pong or a close reply whole, so that it never cuts one of our frames.
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let frame = Bytes::copy_from_slice(bytes);
-        self.worker.send(&self.connection, frame);
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    /// Every connection has one, so that each byte counts by the million.
+    #[test]
+    fn a_connection_is_no_larger_than_it_was() {
+        assert!(size_of::<Connection>() <= 488);
     }
 }

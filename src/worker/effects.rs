@@ -88,7 +88,7 @@ fn wait(
                 .ok(),
             None => Some(drive(&driver, &at, channel, turn).await),
         };
-        at.turns.borrow_mut().remove(&channel);
+        at.take_turn(channel);
         driver.drive(&at, |socket, out| match end {
             Some(end) => socket.resume(channel, end, out),
             None => socket.join_timed_out(channel, out),
@@ -97,7 +97,7 @@ fn wait(
     connection
         .turns
         .borrow_mut()
-        .insert(channel, task.abort_handle());
+        .push((channel, task.abort_handle()));
 }
 
 async fn drive(
@@ -122,7 +122,7 @@ fn go_live(
     channel: ChannelId,
     intercepts: &'static [&'static str],
 ) {
-    let member = connection.members.borrow().get(&channel).cloned();
+    let member = connection.member(channel);
     let Some(member) = member else { return };
     let Some(key) = member.key.get() else { return };
     for deliver in worker.table.go_live(&member.topic, key, intercepts) {
@@ -140,10 +140,10 @@ fn go_live(
 }
 
 fn leave(connection: &Rc<Connection>, channel: ChannelId) {
-    if let Some(turn) = connection.turns.borrow_mut().remove(&channel) {
+    if let Some(turn) = connection.take_turn(channel) {
         turn.abort();
     }
-    let member = connection.members.borrow_mut().remove(&channel);
+    let member = connection.take_member(channel);
     if let Some(member) = member {
         member.leave();
     }

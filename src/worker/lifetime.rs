@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::admission::{Entered, Seat};
@@ -20,7 +21,7 @@ pub(super) struct Opened {
     pub(super) link: Link,
     pub(super) serializer: Serializer,
     pub(super) client: Client,
-    pub(super) around: Surroundings,
+    pub(super) around: Arc<Surroundings>,
     /// How long it may be silent.
     pub(super) idle: Duration,
     /// Whether `access_token` renews its token in place.
@@ -57,7 +58,7 @@ pub(super) fn open(worker: &Rc<Worker>, opened: Opened) -> Rc<Connection> {
         link: opened.link,
         idle: opened.idle,
         aged_at_s: age::reached_at_s(worker.elapsed_ms(), age_s),
-        started: worker.started,
+        now_ms: worker.elapsed_ms(),
         place: opened.place,
     }));
     members.connection.set(Some(Rc::downgrade(&connection)));

@@ -219,7 +219,7 @@ async fn websocket(
     let place = (seat, Some(visit.entered));
     tokio::task::spawn_local(async move {
         match on_upgrade.await {
-            Ok(upgraded) => begin(worker, upgraded, opening, accepted, served, place).await,
+            Ok(upgraded) => begin(worker, upgraded, opening, accepted, served, place),
             Err(error) => tracing::trace!(%error, "upgrade failed"),
         }
     });
@@ -239,7 +239,7 @@ pub(super) async fn ask(
         .unwrap_or_else(|_| Err(Denied::unavailable()))
 }
 
-async fn begin(
+fn begin(
     worker: Rc<Worker>,
     upgraded: hyper::upgrade::Upgraded,
     opening: Opening,
@@ -255,11 +255,20 @@ async fn begin(
         stream: parts.io.into_inner(),
         leftover: parts.read_buf.to_vec(),
         serializer: opening.serializer,
-        client: Client::new(opening.params, opening.info, accepted),
+        client: client(&served.mount, opening, accepted),
         served,
         place,
     };
-    reader::start(worker, upgraded).await;
+    reader::start(worker, upgraded);
+}
+
+/// Makes the client of a socket, with its request when the mount keeps it.
+pub(super) fn client(mount: &Mount, opening: Opening, accepted: Accepted) -> Client {
+    let client = Client::new(accepted);
+    match mount.keep_request {
+        true => client.keeping(opening.params, opening.info),
+        false => client,
+    }
 }
 
 fn refuse(worker: &Worker, refusal: &Refusal) -> Answer {

@@ -147,10 +147,12 @@ impl Host for Members {
             tracks: Cell::new(false),
         });
         if let Some(connection) = connection.upgrade() {
-            connection
-                .members
-                .borrow_mut()
-                .insert(channel, member.clone());
+            let mut members = connection.members.borrow_mut();
+            if members.is_empty() {
+                // Most sockets join one topic.
+                members.reserve_exact(1);
+            }
+            members.push(member.clone());
         }
         member
     }

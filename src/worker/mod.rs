@@ -51,6 +51,9 @@ use table::Table;
 /// How long a closing connection may take to go before it is cut off.
 const LINGER: Duration = Duration::from_secs(5);
 
+/// Room for touched connections that a worker keeps.
+const DIRTY_KEPT: usize = 1_024;
+
 /// How long a worker may not turn before the node counts as hung, in microseconds.
 const STALLED_US: i64 = 10_000_000;
 
@@ -63,7 +66,7 @@ pub struct Served {
     /// The mount.
     pub mount: Mount,
     /// Router, ports, limits and metrics of its sockets.
-    pub around: Surroundings,
+    pub around: Arc<Surroundings>,
 }
 
 /// What every worker of a node shares.
@@ -132,6 +135,8 @@ pub struct Worker {
     body_bytes: Cell<usize>,
     accepting: Cell<bool>,
     accept_waker: RefCell<Option<Waker>>,
+    /// What sockets are read into, one at a time.
+    read_buffer: Cell<Vec<u8>>,
 }
 
 impl Worker {
@@ -153,6 +158,7 @@ impl Worker {
             body_bytes: Cell::new(0),
             accepting: Cell::new(true),
             accept_waker: RefCell::new(None),
+            read_buffer: Cell::default(),
         }
     }
 
@@ -363,6 +369,16 @@ impl Worker {
                     going -= 1;
                 }
             }
+            self.give_back();
+        }
+    }
+
+    /// Gives back the room of a crowd that has gone.
+    fn give_back(&self) {
+        let mut connections = self.connections.borrow_mut();
+        if connections.len() < connections.capacity() / 4 {
+            connections.shrink_to_fit();
+            self.dirty.borrow_mut().shrink_to(DIRTY_KEPT);
         }
     }
 
@@ -391,7 +407,7 @@ impl Worker {
         let silent_ms = now_ms.saturating_sub(connection.heard_at_ms.get());
         if now_ms >= connection.cut_at_ms.get() {
             connection.reset();
-        } else if u128::from(silent_ms) >= connection.idle.as_millis() {
+        } else if silent_ms >= connection.idle_ms {
             self.close(connection, CloseReason::Idle);
         } else if expires_at.is_some_and(|at| at <= now_s) {
             self.close(connection, CloseReason::TokenExpired);

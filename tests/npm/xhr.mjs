@@ -30,13 +30,15 @@ export class XMLHttpRequest {
       const answer = await fetch(this.url, init);
       this.responseText = await answer.text();
       this.status = answer.status;
-      this.readyState = 4;
-      this.onreadystatechange?.();
     } catch {
       if (!this.#stop.signal.aborted) this.onerror?.();
+      return;
     } finally {
       clearTimeout(late);
     }
+    // What a client throws here is the client's, and ends the script, as it shows in a browser's console.
+    this.readyState = 4;
+    this.onreadystatechange?.();
   }
 
   #end(event) {

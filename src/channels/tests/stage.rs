@@ -257,7 +257,7 @@ impl Stage {
             headers: Vec::new(),
             auth_token: None,
         };
-        let client = Rc::new(Client::new(Params::default(), info, self.client));
+        let client = Rc::new(Client::new(self.client).keeping(Params::default(), info));
         let context = Context::new(topic, client, None, node.clone(), place.clone());
         let turn = channel.call(Box::new(context), Call::Join(payload));
         let (seat, answer) = at_once(turn);

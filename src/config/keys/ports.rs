@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Key, Unit, put, put_some};
-use crate::config::text::{GIB, KIB, MIB, boolean, bytes, count, duration, words};
+use crate::config::text::{GIB, KIB, boolean, bytes, count, duration, words};
 use crate::store::SynchronousCommit;
 use crate::transport::{Network, OriginPolicy};
 
@@ -23,19 +23,6 @@ pub(super) const TRANSPORT: &[Key] = &[
         Unit::List,
         "Which pages may connect: `off` (all), `host` (of the host that the request names), `host:NAME`, `connection` (same scheme, host and port), or origins such as `https://*.example.com`.",
         |draft, text| put(&mut draft.settings.transport.origins, origins(text)),
-    ),
-    Key::new(
-        "transport",
-        "read_buffer_bytes",
-        "1KiB",
-        Unit::Bytes,
-        "Read buffer of a WebSocket; every idle socket holds one.",
-        |draft, text| {
-            put(
-                &mut draft.settings.transport.read_buffer_bytes,
-                bytes(text, 256, MIB),
-            )
-        },
     ),
     Key::new(
         "transport",

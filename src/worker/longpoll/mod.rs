@@ -25,7 +25,7 @@ use super::connection::Link;
 use super::lifetime::{self, Opened};
 use super::listener::Answer as Response;
 use super::{Refused, Served, Worker, listener};
-use crate::channel::{Accepted, Client};
+use crate::channel::Accepted;
 use crate::clock;
 use crate::pubsub::{Answer, AnswerTo, Asked, Entry, Question, SessionId, SocketId, What};
 use crate::transport::longpoll::{
@@ -123,7 +123,7 @@ fn open(
             served.mount.longpoll_window,
         ))),
         serializer: opening.serializer,
-        client: Client::new(opening.params, opening.info, accepted),
+        client: listener::client(&served.mount, opening, accepted),
         around: served.around.clone(),
         idle: idle(&served.mount),
         renews: served.mount.renew,

@@ -122,7 +122,7 @@ fn find(worker: &Worker, session: SessionId) -> Option<(Rc<Connection>, Duration
 }
 
 async fn poll(worker: &Rc<Worker>, connection: &Rc<Connection>, link: &LongPoll) -> Answer {
-    connection.hear();
+    connection.hear(worker.elapsed_ms());
     let number = link.start_poll();
     let frames = poll_fn(|task| {
         // A later poll gets what comes; this one runs into its window.
