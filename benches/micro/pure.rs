@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fanfare::channel::{
-    Accepted, AuthError, Authenticated, Client, ConnectInfo, Game, History, Membership, Params,
-    Ports, Position, TrackError, Unavailable, Video,
+    Accepted, AuthError, Authenticated, Client, Game, Gate, History, Membership, Ports, Position,
+    TrackError, Unavailable, Video,
 };
 use fanfare::channels::{Declaration, Defaults, Kind, router};
 use fanfare::clock;
@@ -92,24 +92,20 @@ pub fn socket() -> Socket {
         messages_per_second: 0,
         ..Limits::default()
     };
+    let metrics = Metrics::register(&registry).expect("an empty registry");
+    let waited = metrics
+        .limit_reached
+        .with_label_values(&["joins_in_flight"]);
+    let joins = Gate::new(1_000, metrics.joins_in_flight.clone(), waited);
     let around = Surroundings {
         router: Arc::new(router),
         ports: Arc::new(NoStore),
         limits: Arc::new(limits),
-        metrics: Metrics::register(&registry).expect("an empty registry"),
+        metrics,
+        joins: Arc::new(joins),
     };
-    let info = ConnectInfo {
-        peer: ([127, 0, 0, 1], 1).into(),
-        scheme: String::from("http"),
-        host: String::from("localhost"),
-        port: 80,
-        path: String::from("/socket/websocket"),
-        query: String::new(),
-        headers: Vec::new(),
-        auth_token: None,
-    };
-    let client = Client::new(Params::default(), info, Accepted::default());
-    Socket::new(Serializer::V2, Rc::new(client), around, Rc::new(Places))
+    let client = Rc::new(Client::new(Accepted::default()));
+    Socket::new(Serializer::V2, client, Arc::new(around), Rc::new(Places))
 }
 
 /// Gives a socket a text message and returns what it puts out.
