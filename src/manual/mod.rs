@@ -20,6 +20,9 @@ pub mod settings {}
 #[doc = include_str!("operators.md")]
 pub mod operators {}
 
+#[doc = include_str!("scaling.md")]
+pub mod scaling {}
+
 #[doc = include_str!("runbook.md")]
 pub mod runbook {}
 
