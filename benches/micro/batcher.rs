@@ -122,7 +122,7 @@ fn records(bencher: Bencher, count: usize) {
         .with_inputs(|| (writer(), made()))
         .bench_local_values(|((writer, lane), records)| {
             for record in records {
-                let answered = writer.submit(record, Box::new(|outcome| drop(outcome)));
+                let answered = writer.submit(record, Box::new(drop));
                 answered.expect("there is room");
             }
             writer.close();
