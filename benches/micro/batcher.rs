@@ -12,8 +12,8 @@ use fanfare::channel::{Body, NewRecord};
 use fanfare::clock;
 use fanfare::protocol::Topic;
 use fanfare::store::{
-    Appended, Batch, Config, Game, Head, Lane, Metrics, Player, Range, Slice, Store, StoreError,
-    Video, Writer,
+    Appended, Batch, Config, Floor, Game, Head, Lane, Metrics, Player, Range, Slice, Step, Store,
+    StoreError, Swept, Video, Writer,
 };
 use futures_util::future::BoxFuture;
 
@@ -38,7 +38,11 @@ impl Store for Nowhere {
         refuse()
     }
 
-    fn append<'a>(&'a self, batch: &'a [NewRecord]) -> BoxFuture<'a, Result<Batch, StoreError>> {
+    fn append_above<'a>(
+        &'a self,
+        batch: &'a [NewRecord],
+        _: &'a [Floor],
+    ) -> BoxFuture<'a, Result<Batch, StoreError>> {
         let answers = (1..).zip(batch).map(|(id, _)| Appended::Stored { id });
         Box::pin(ready(Ok(Batch {
             answers: answers.collect(),
@@ -54,7 +58,16 @@ impl Store for Nowhere {
         refuse()
     }
 
-    fn renew_epoch<'a>(&'a self, _: &'a Topic, _: u64) -> BoxFuture<'a, Result<Head, StoreError>> {
+    fn renew_epoch<'a>(
+        &'a self,
+        _: &'a Topic,
+        _: &'a str,
+        _: u64,
+    ) -> BoxFuture<'a, Result<Head, StoreError>> {
+        refuse()
+    }
+
+    fn sweep<'a>(&'a self, _: &'a Step) -> BoxFuture<'a, Result<Swept, StoreError>> {
         refuse()
     }
 
