@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help setup test ops-test faults soak fuzz lint fmt reference chart-files chart-reference run demo loadtest rolling-restart clean
+.PHONY: help setup test ops-test faults soak fuzz bench storm lint fmt reference chart-files chart-reference run demo loadtest rolling-restart clean
 
 help: ## says what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,7 @@ setup: ## installs what the tests need and is missing: Redis, Postgres, Node.js,
 test: setup ## sets up and runs every test
 	$(CARGO) test --locked --all-targets
 	$(CARGO) test --locked --doc
+	$(CARGO) test --locked -p fanload --all-targets
 
 ops-test: setup ## tests the chart, rules, dashboards, load tests, proxies and image; OPS chooses, all without a cluster
 	CARGO="$(CARGO)" tests/ops/run.sh $(OPS)
@@ -26,9 +27,17 @@ soak: setup ## has clients come and go for SOAK_SECONDS (3600): memory, descript
 fuzz: ## mutates inputs of every decoder for FUZZ_SECONDS (600) each; FUZZ_SEED repeats a run, crashing inputs go to target/fuzz
 	$(CARGO) test --locked --release --test fuzz -- --ignored --nocapture
 
+bench: setup ## measures every scenario against the floor and prints a table (target/bench/bench.json); BENCH_ONLY, BENCH_RUNS, BENCH_SECONDS and BENCH_SOCKETS choose
+	$(CARGO) build --locked --release --bin fanfare
+	$(CARGO) build --locked --release -p fanload
+	target/release/fanload bench
+
+storm: ## simulates reconnect storms, prints their table and draws the manual's picture
+	$(CARGO) run --locked --quiet --release -p fanload --bin fanload -- storm --svg src/manual/scaling-storm.svg
+
 lint: ## checks the format and the lints
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
 fmt: ## formats the code
 	$(CARGO) fmt --all

@@ -57,6 +57,32 @@ fn passes(rule: Rule, path: &str, good: &str) {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
+/// The rule holds for a directory of the project; the packaged crate lacks some.
+fn holds(rule: Rule, below: &str) {
+    let root = project().join(below);
+    if root.exists() {
+        let found = rule(&read_tree(&root));
+        assert!(found.is_empty(), "{below}: {}", found.join("\n"));
+    }
+}
+
+/// The rule holds for what is tested and measured with, too.
+fn holds_beside_src(rule: Rule) {
+    for below in ["tests", "benches", "loadtest/fanload"] {
+        holds(rule, below);
+    }
+}
+
+#[test]
+fn plain_commands_mean_the_gateway_alone() {
+    let manifest = std::fs::read_to_string(project().join("Cargo.toml")).expect("a manifest");
+    let manifest: toml::Table = manifest.parse().expect("TOML");
+    // The packaged crate is no workspace.
+    if let Some(workspace) = manifest.get("workspace") {
+        assert_eq!(workspace["default-members"], vec!["."].into());
+    }
+}
+
 fn entries() -> Vec<String> {
     let listed = Command::new("git")
         .args(["ls-files", "--cached"])
@@ -89,16 +115,14 @@ fn entries() -> Vec<String> {
 #[test]
 fn every_file_opens_with_what_it_is() {
     check(rules::opening, "a.rs", "use x;\n//! late\n");
-    let tests = rules::opening(&read_tree(&project().join("tests")));
-    assert!(tests.is_empty(), "{}", tests.join("\n"));
+    holds_beside_src(rules::opening);
 }
 
 #[test]
 fn no_file_passes_500_lines() {
     check(rules::size, "a.rs", &"// line\n".repeat(FILE_LINES_MAX + 1));
     passes(rules::size, "a.rs", &"// line\n".repeat(FILE_LINES_MAX));
-    let tests = rules::size(&read_tree(&project().join("tests")));
-    assert!(tests.is_empty(), "{}", tests.join("\n"));
+    holds_beside_src(rules::size);
 }
 
 #[test]
@@ -116,6 +140,8 @@ fn no_function_passes_70_lines() {
         "a.rs",
         &format!("trait T {{ fn f(&self);\n{} }}", "\n".repeat(99)),
     );
+    holds(rules::functions, "benches");
+    holds(rules::functions, "loadtest/fanload");
 }
 
 #[test]

@@ -20,6 +20,9 @@ pub mod settings {}
 #[doc = include_str!("operators.md")]
 pub mod operators {}
 
+#[doc = include_str!("scaling.md")]
+pub mod scaling {}
+
 #[doc = include_str!("runbook.md")]
 pub mod runbook {}
 
@@ -48,4 +51,7 @@ pub mod decisions {
 
     #[doc = include_str!("decisions/0006-a-cluster-has-lanes.md")]
     pub mod a_cluster_has_lanes {}
+
+    #[doc = include_str!("decisions/0007-we-read-websocket-frames-ourselves.md")]
+    pub mod we_read_websocket_frames_ourselves {}
 }

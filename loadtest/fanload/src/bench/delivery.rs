@@ -1,0 +1,173 @@
+//! What a delivery costs: at a pace, at saturation, over many topics, and as a node fills.
+//!
+//! The server has one core and the generator another; node and floor get the same load one after the other.
+
+use std::io;
+
+use super::finding::{Finding, Goal};
+use super::generator::{Generator, generate};
+use super::node::{Floor, Node, NodePlan};
+use super::process::GENERATOR_CORE;
+use super::settings::Settings;
+use crate::report::Report;
+
+/// Deliveries a second while the number of sockets varies.
+const PACE: f64 = 20_000.0;
+
+/// Puts the same load on the floor and on a node; returns both, the node first.
+fn beside_floor(settings: &Settings, load: &str) -> io::Result<(Report, Report)> {
+    let floor = Floor::start(settings)?;
+    let low = generate(
+        settings,
+        GENERATOR_CORE,
+        &format!("{} {load}", floor.target()),
+    )?;
+    drop(floor);
+    let node = Node::start(settings, &NodePlan::default())?;
+    let high = generate(
+        settings,
+        GENERATOR_CORE,
+        &format!("{} {load}", node.target()),
+    )?;
+    Ok((high, low))
+}
+
+/// What counts as lost: deliveries, refusals and sockets.
+pub fn losses(report: &Report) -> u64 {
+    report.lost() + report.errors + report.dead as u64
+}
+
+/// CPU a delivery: 1 topic of 1,000 sockets, 20 messages a second.
+pub fn cpu(settings: &Settings) -> io::Result<Vec<Finding>> {
+    let load = format!("--sockets 1000 --rate 20 --seconds {}", settings.seconds);
+    let (node, floor) = beside_floor(settings, &load)?;
+    Ok(vec![Finding {
+        floor: Some(floor.cpu_us_each(floor.delivered)),
+        latency: Some(node.delivery_us),
+        lost: losses(&node),
+        ..Finding::new(
+            "CPU a delivery",
+            node.cpu_us_each(node.delivered),
+            "µs",
+            Goal::FloorTimesAtMost(1.15),
+        )
+    }])
+}
+
+/// Deliveries a second: 1 topic of 1,000 sockets, 8 messages in flight.
+pub fn saturation(settings: &Settings) -> io::Result<Vec<Finding>> {
+    let load = format!("--sockets 1000 --window 8 --seconds {}", settings.seconds);
+    let (node, floor) = beside_floor(settings, &load)?;
+    Ok(vec![Finding {
+        floor: Some(floor.deliveries_a_second()),
+        latency: Some(node.delivery_us),
+        lost: losses(&node),
+        ..Finding::new(
+            "deliveries a second",
+            node.deliveries_a_second(),
+            "/s",
+            Goal::FloorTimesAtLeast(4.0),
+        )
+    }])
+}
+
+/// CPU a publish: 500 topics of 10 sockets, 500 messages a second.
+pub fn many_topics(settings: &Settings) -> io::Result<Vec<Finding>> {
+    let seconds = settings.seconds;
+    let load = format!("--sockets 5000 --topics 500 --rate 500 --seconds {seconds}");
+    let (node, floor) = beside_floor(settings, &load)?;
+    Ok(vec![Finding {
+        floor: Some(floor.cpu_us_each(floor.published)),
+        latency: Some(node.delivery_us),
+        lost: losses(&node),
+        ..Finding::new(
+            "CPU a publish",
+            node.cpu_us_each(node.published),
+            "µs",
+            Goal::FloorTimesAtMost(1.3),
+        )
+    }])
+}
+
+/// How much the cost of a delivery varies with the sockets of a topic, and with the topics of a node.
+pub fn flatness(settings: &Settings) -> io::Result<Vec<Finding>> {
+    let (mut nodes, mut floors, mut lost) = (Vec::new(), Vec::new(), 0);
+    for sockets in [100, 1_000, settings.sockets] {
+        let (rate, seconds) = (PACE / sockets as f64, settings.seconds);
+        let load = format!("--sockets {sockets} --rate {rate} --seconds {seconds}");
+        let (node, floor) = beside_floor(settings, &load)?;
+        lost += losses(&node);
+        nodes.push(node.cpu_us_each(node.delivered));
+        floors.push(floor.cpu_us_each(floor.delivered));
+    }
+    let mut found = vec![Finding {
+        floor: Some(spread(&floors)),
+        lost,
+        ..Finding::new(
+            "dearest of 100, 1,000, all sockets by cheapest",
+            spread(&nodes),
+            "×",
+            Goal::AtMost(1.3),
+        )
+    }];
+    let names = [
+        "CPU a delivery, 100 sockets",
+        "CPU a delivery, 1,000 sockets",
+        "CPU a delivery, all sockets",
+    ];
+    for ((what, node), floor) in names.into_iter().zip(nodes).zip(floors) {
+        let told = Finding::new(what, node, "µs", Goal::Told);
+        found.push(Finding {
+            floor: Some(floor),
+            ..told
+        });
+    }
+    found.push(topics(settings)?);
+    Ok(found)
+}
+
+/// The same 1,000 sockets on one topic, while others hold no, 1,000 and 100,000 topics of the node.
+fn topics(settings: &Settings) -> io::Result<Finding> {
+    let node = Node::start(settings, &NodePlan::default())?;
+    let load = format!(
+        "{} --sockets 1000 --rate 20 --seconds {}",
+        node.target(),
+        settings.seconds
+    );
+    let mut held = Vec::new();
+    let (mut costs, mut lost) = (Vec::new(), 0);
+    for (name, sockets) in [("none", 0), ("few", 10), ("many", 990)] {
+        if sockets > 0 {
+            let holds = format!("--sockets {sockets} --own-topics 100 --topic bench:{name}:");
+            let target = format!("--addr {} {holds}", node.clients);
+            held.push(Generator::ready(settings, GENERATOR_CORE, &target)?);
+        }
+        let report = generate(settings, GENERATOR_CORE, &load)?;
+        lost += losses(&report);
+        costs.push(report.cpu_us_each(report.delivered));
+    }
+    Ok(Finding {
+        lost,
+        ..Finding::new(
+            "dearest of 1, 1,000, 100,000 topics by cheapest",
+            spread(&costs),
+            "×",
+            Goal::AtMost(1.3),
+        )
+    })
+}
+
+/// The largest by the smallest.
+fn spread(costs: &[f64]) -> f64 {
+    let most = costs.iter().copied().fold(f64::MIN, f64::max);
+    most / costs.iter().copied().fold(f64::MAX, f64::min)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn equal_costs_are_flat() {
+        assert_eq!(super::spread(&[2.0, 2.0]), 1.0);
+        assert_eq!(super::spread(&[2.0, 3.0, 2.5]), 1.5);
+    }
+}
