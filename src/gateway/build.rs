@@ -81,7 +81,6 @@ pub(super) async fn start(blueprint: Blueprint) -> Result<Running, Failure> {
     let store = open_store(settings).await?;
     let hub = make_hub(workers, &link, &limits, &registry)?;
     let writer = start_writer(&store, &hub, settings, &limits, &registry)?;
-    start_sweeper(&store, settings, &registry)?;
     let verifier = verifier(settings).await?;
     let ports = make_ports(settings, &limits, &store, &players, &hub, &verifier);
     let shared = SharedPorts::new(Arc::new(ports));
@@ -230,6 +229,7 @@ fn make_hub(
     Ok(hub)
 }
 
+/// Starts the writer's lanes, and the sweep of what they store.
 fn start_writer(
     store: &Arc<dyn Store>,
     hub: &Arc<PubSub>,
@@ -244,6 +244,7 @@ fn start_writer(
         let seen = Arc::new(Delivered(hub.clone()));
         tokio::spawn(lane.above(seen).run());
     }
+    start_sweeper(store, settings, registry)?;
     Ok(writer)
 }
 
