@@ -3,8 +3,10 @@
 //! It never blocks; the crowd polls and tells it when its stream is ready.
 
 use std::io::{ErrorKind, Read, Write};
+use std::time::Duration;
 
 use mio::net::TcpStream;
+use socket2::SockRef;
 
 use crate::dialect::{Heard, State};
 use crate::plan::Plan;
@@ -56,6 +58,15 @@ impl Client {
     pub fn close(&mut self) {
         self.stream = None;
         self.state = State::Dead;
+    }
+
+    /// Breaks the connection off, as a load balancer that goes does: its port is free again at once.
+    pub fn break_off(&mut self) {
+        if let Some(stream) = &self.stream {
+            // What can't be broken off is closed, and its port is free a minute later.
+            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
+        self.close();
     }
 
     /// Says whether there is a connection.

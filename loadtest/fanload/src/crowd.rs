@@ -139,9 +139,10 @@ impl Crowd {
         (self.ready, self.dead) = (0, self.clients.len());
     }
 
-    /// Lets sockets come from another address from now on.
-    pub fn come_from(&mut self, from: IpAddr) {
-        self.plan.from = Some(from);
+    /// Breaks off every client's connection.
+    pub fn break_all(&mut self) {
+        self.clients.iter_mut().for_each(Client::break_off);
+        (self.ready, self.dead) = (0, self.clients.len());
     }
 
     /// Waits for news of the clients, at most `within`, and takes them.

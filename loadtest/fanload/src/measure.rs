@@ -4,7 +4,6 @@
 
 use std::collections::BinaryHeap;
 use std::io::{self, BufRead, Write};
-use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use crate::crowd::Crowd;
@@ -277,12 +276,9 @@ impl Run {
         report.answer_us = tally.answers.summary();
     }
 
-    /// Closes all at once and lets them come back as the stock client does.
+    /// Breaks all off at once and lets them come back as the stock client does.
     fn rejoin(&mut self) -> io::Result<()> {
-        // Ports of the first address are not free again at once.
-        self.crowd
-            .come_from(IpAddr::V4(Ipv4Addr::new(127, 0, 77, 1)));
-        self.crowd.close_all();
+        self.crowd.break_all();
         self.crowd.lost.clear();
         let (begun, begun_ns) = (Instant::now(), stamp::now_ns());
         let total = self.crowd.clients.len();

@@ -17,7 +17,8 @@ pub struct Plan {
     /// Where it listens; sockets go round robin over several (nodes of one cluster).
     #[arg(long, default_value = "127.0.0.1:4000", value_delimiter = ',')]
     pub addr: Vec<SocketAddr>,
-    /// The first address that sockets come from; each further 8,000 come from the next.
+    /// The first address that sockets come from; each further 8,000 come from the next. Needed beyond 28,000
+    /// sockets to one port; meanwhile few ports are left to programs that choose no address.
     #[arg(long)]
     pub from: Option<IpAddr>,
     /// How many sockets.

@@ -57,9 +57,8 @@ pub fn many_nodes(settings: &Settings) -> io::Result<Vec<Finding>> {
             _ => "--foreign 1",
         };
         let load = format!(
-            "--addr {} --from 127.0.{}.1 --sockets {sockets} --seconds 30 {says}",
-            node.clients,
-            10 + nth
+            "--addr {} --sockets {sockets} --seconds 30 {says}",
+            node.clients
         );
         generators.push(Generator::ready(settings, ANY_CORE, &load)?);
     }

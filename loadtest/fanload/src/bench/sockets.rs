@@ -85,12 +85,6 @@ pub fn rss_idle(settings: &Settings) -> io::Result<Vec<Finding>> {
             "KiB",
             Goal::Told,
         ),
-        Finding::new(
-            "the machine, both ends and kernel",
-            report.machine_kib_a_socket,
-            "KiB",
-            Goal::Told,
-        ),
     ])
 }
 
