@@ -32,7 +32,7 @@ fn beside_floor(settings: &Settings, load: &str) -> io::Result<(Report, Report)>
     Ok((high, low))
 }
 
-/// What counts as lost: deliveries, refusals and sockets.
+/// What counts as lost: deliveries, refusals and sockets. A floor that loses something measures something else.
 pub fn losses(report: &Report) -> u64 {
     report.lost() + report.errors + report.dead as u64
 }
@@ -44,7 +44,7 @@ pub fn cpu(settings: &Settings) -> io::Result<Vec<Finding>> {
     Ok(vec![Finding {
         floor: Some(floor.cpu_us_each(floor.delivered)),
         latency: Some(node.delivery_us),
-        lost: losses(&node),
+        lost: losses(&node) + losses(&floor),
         ..Finding::new(
             "CPU a delivery",
             node.cpu_us_each(node.delivered),
@@ -61,7 +61,7 @@ pub fn saturation(settings: &Settings) -> io::Result<Vec<Finding>> {
     Ok(vec![Finding {
         floor: Some(floor.deliveries_a_second()),
         latency: Some(node.delivery_us),
-        lost: losses(&node),
+        lost: losses(&node) + losses(&floor),
         ..Finding::new(
             "deliveries a second",
             node.deliveries_a_second(),
@@ -79,7 +79,7 @@ pub fn many_topics(settings: &Settings) -> io::Result<Vec<Finding>> {
     Ok(vec![Finding {
         floor: Some(floor.cpu_us_each(floor.published)),
         latency: Some(node.delivery_us),
-        lost: losses(&node),
+        lost: losses(&node) + losses(&floor),
         ..Finding::new(
             "CPU a publish",
             node.cpu_us_each(node.published),
@@ -96,7 +96,7 @@ pub fn flatness(settings: &Settings) -> io::Result<Vec<Finding>> {
         let (rate, seconds) = (PACE / sockets as f64, settings.seconds);
         let load = format!("--sockets {sockets} --rate {rate} --seconds {seconds}");
         let (node, floor) = beside_floor(settings, &load)?;
-        lost += losses(&node);
+        lost += losses(&node) + losses(&floor);
         nodes.push(node.cpu_us_each(node.delivered));
         floors.push(floor.cpu_us_each(floor.delivered));
     }

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -15,6 +16,9 @@ use super::process::{ANY_CORE, Process, command_as, free_address};
 
 /// Clients of pgbench: as many as a node has connections (`store.pool_size`).
 const CLIENTS: usize = 8;
+
+/// How long a server may take to accept statements.
+const READY_WITHIN: Duration = Duration::from_secs(30);
 
 /// A row at a time: a transaction takes the topic's next number and stores one row of 64 bytes.
 const ONE_ROW: &str = "with topic as (update heads set last_seq = last_seq + 1 where topic = :client_id \
@@ -76,6 +80,7 @@ impl Postgres {
             privileges,
             address,
         };
+        postgres.await_ready()?;
         for statement in TABLES.split_inclusive(';') {
             let mut psql = postgres.tool("psql");
             finished(psql.args(["--no-psqlrc", "--quiet", "--command", statement, "postgres"]))?;
@@ -107,6 +112,19 @@ impl Postgres {
             rest.split(' ').next()?.parse().ok()
         });
         rate.ok_or_else(|| io::Error::other("pgbench says no rate"))
+    }
+
+    /// Waits until it takes statements: it listens some time before.
+    fn await_ready(&self) -> io::Result<()> {
+        let deadline = Instant::now() + READY_WITHIN;
+        loop {
+            let mut psql = self.tool("psql");
+            match finished(psql.args(["--no-psqlrc", "--command", "select 1", "postgres"])) {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() > deadline => return Err(error),
+                Err(_) => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
     }
 
     fn tool(&self, name: &str) -> Command {

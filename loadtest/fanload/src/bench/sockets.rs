@@ -46,7 +46,7 @@ pub fn connect_join(settings: &Settings) -> io::Result<Vec<Finding>> {
     let players = generate(settings, GENERATOR_CORE, &load)?;
     let finding = |what, report: &crate::report::Report, most| Finding {
         floor: Some(low.cpu_us_a_connect),
-        lost: losses(report),
+        lost: losses(report) + losses(&low),
         ..Finding::new(what, report.cpu_us_a_connect, "µs", Goal::AtMost(most))
     };
     Ok(vec![
@@ -142,7 +142,7 @@ pub fn heartbeats(settings: &Settings) -> io::Result<Vec<Finding>> {
     Ok(vec![Finding {
         floor: Some(low.cpu_us_each(low.published)),
         latency: Some(report.answer_us),
-        lost: losses(&report) + report.heartbeats.abs_diff(report.answered),
+        lost: losses(&report) + report.heartbeats.abs_diff(report.answered) + losses(&low),
         ..Finding::new(
             "CPU a heartbeat and its answer",
             report.cpu_us_each(report.heartbeats),
