@@ -178,35 +178,38 @@ fn a_worker_that_is_flooded_reads_what_did_not_fit_from_the_store() {
     let mut ada = member(&node, "chat_room:hall");
     let mut grace = member(&node, "chat_room:hall");
     let database = rusqlite::Connection::open(node.path("fanfare.db")).expect("the database");
-    // While somebody else holds the database, the records gather; then they are committed at once.
-    database.execute_batch("begin exclusive").expect("the lock");
-    let asked: Vec<Value> = (1..=RECORDS)
-        .map(|round| {
-            let said = json!({"message": format!("round {round}")});
-            ada.push(&Value::Null, "chat_room:hall", "new_message", &said)
-        })
-        .collect();
-    await_metric(&node, "fanfare_writer_queue", |count| {
-        count == RECORDS as f64
-    });
-    database
-        .execute_batch("rollback")
-        .expect("the lock is given back");
-    for (at, reference) in asked.iter().enumerate() {
-        let (status, response) = ada.reply(reference);
-        assert_eq!((status.as_str(), &response["id"]), ("ok", &json!(at + 1)));
+    // A worker may be quick enough to have room every time: then it is flooded again.
+    let mut rounds = 0..20;
+    while metric(&node, "fanfare_mailboxes_healed_total") == 0.0 {
+        let before = rounds.next().expect("a mailbox that is full once") * RECORDS;
+        // While somebody else holds the database, the records gather; then they are committed at once.
+        database.execute_batch("begin exclusive").expect("the lock");
+        let asked: Vec<Value> = (1..=RECORDS)
+            .map(|round| {
+                let said = json!({"message": format!("round {round}")});
+                ada.push(&Value::Null, "chat_room:hall", "new_message", &said)
+            })
+            .collect();
+        await_metric(&node, "fanfare_writer_queue", |count| {
+            count == RECORDS as f64
+        });
+        database
+            .execute_batch("rollback")
+            .expect("the lock is given back");
+        for (id, reference) in (before + 1..).zip(&asked) {
+            let (status, response) = ada.reply(reference);
+            assert_eq!((status.as_str(), &response["id"]), ("ok", &json!(id)));
+        }
+        for id in before + 1..=before + RECORDS {
+            let next = grace.find(|m| matches!(m.event.as_str(), "new_message" | "gap"));
+            assert_eq!(
+                (next.event.as_str(), &next.payload["id"]),
+                ("new_message", &json!(id)),
+                "{}",
+                next.payload
+            );
+        }
     }
-    for id in 1..=RECORDS {
-        let next = grace.find(|m| matches!(m.event.as_str(), "new_message" | "gap"));
-        assert_eq!(
-            (next.event.as_str(), &next.payload["id"]),
-            ("new_message", &json!(id)),
-            "{}",
-            next.payload
-        );
-    }
-    let healed = metric(&node, "fanfare_mailboxes_healed_total");
-    assert!(healed > 0.0, "the mailbox was never full");
     let dropped = "fanfare_deliveries_dropped_total{reason=\"mailbox\"}";
     assert_eq!(metric(&node, dropped), 0.0);
 }

@@ -41,7 +41,8 @@ SAMPLES = {
 # Channels that have every field between them.
 CHANNELS = [
     {"topic": "room:*", "kind": "relay", "presence": True, "anonymous": "allow", "events": ["new_message", "cursor"]},
-    {"topic": "score:*", "kind": "score", "persist": "behind", "history": 25, "auto_create": False},
+    {"topic": "score:*", "kind": "score", "persist": "behind", "history": 25, "auto_create": False,
+     "keep_for": "30d", "keep_records": 1000},
 ]
 
 

@@ -62,9 +62,9 @@ def debian():
         run("debootstrap", "--variant=minbase", "bookworm", tree)
         for settings in Path("/etc/apt/apt.conf.d").glob("99*"):
             shutil.copy(settings, f"{tree}/etc/apt/apt.conf.d/")
-        archive = subprocess.Popen(["tar", "-C", tree, "-c", "."], stdout=subprocess.PIPE)
-        docker("import", "-", "debian:bookworm-slim", stdin=archive.stdout)
-        if archive.wait() != 0:
+        with subprocess.Popen(["tar", "-C", tree, "-c", "."], stdout=subprocess.PIPE) as archive:
+            docker("import", "-", "debian:bookworm-slim", stdin=archive.stdout)
+        if archive.returncode != 0:
             raise AssertionError("no archive of the tree")
 
 
@@ -178,7 +178,7 @@ class Stack(unittest.TestCase):
         compose("up", "--detach", "--no-build", *cls.services)
 
     def container(self, service):
-        return compose("ps", "-q", service).stdout.strip()
+        return compose("ps", "--all", "-q", service).stdout.strip()
 
     def address(self, service, port):
         return compose("port", service, str(port)).stdout.strip()

@@ -3,7 +3,7 @@
 # a drain. Traefik and Envoy are in no Debian archive: their files are read as YAML and compared with what is promised.
 # It changes only addresses, ports and the number of descriptors, which a machine for tests may not have. Exit codes: 0 passed, 1 failed, 77 a program can't be had.
 #
-#   FANFARE   the binary; default: target/debug/fanfare, built when it isn't there
+#   FANFARE_BIN   the binary; default: target/debug/fanfare, built when it isn't there
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -49,7 +49,9 @@ has curl curl
 has python3 python3
 python3 -c 'import yaml' 2>/dev/null || { [ "$(id -u)" = 0 ] && apt-get install -y python3-yaml >"$work/apt.log" 2>&1; } || true
 
-binary=${FANFARE:-$root/target/debug/fanfare}
+binary=${FANFARE_BIN:-$root/target/debug/fanfare}
+# A node takes every variable of this kind for a setting.
+unset FANFARE_BIN
 [ -x "$binary" ] || (cd "$root" && "${CARGO:-cargo}" build --locked --quiet --bin fanfare)
 
 # free COUNT: that many free ports.
