@@ -75,12 +75,14 @@ fn drain(ada: &mut Socket) -> Result<(), Frame> {
 
 #[test]
 fn who_resumes_has_lost_nothing() {
-    let node = limited::node("max_connection_age_seconds = 1");
+    // Long enough for a join, however slow the machine.
+    let node = limited::node("max_connection_age_seconds = 2");
     let mut ada = member(&node, "chat_room:hall");
     let mut grace = member(&node, "chat_room:hall");
     let (mut seen, mut closes) = (0, 0);
-    let end = Instant::now() + Duration::from_secs(7);
-    while Instant::now() < end {
+    let end = Instant::now() + Duration::from_secs(60);
+    while closes < 3 {
+        assert!(Instant::now() < end, "{closes} closes");
         let message = json!({"message": "still here"});
         ada.push(&Value::Null, "chat_room:hall", "new_message", &message);
         if let Err(end) = drain(&mut ada) {
@@ -99,7 +101,7 @@ fn who_resumes_has_lost_nothing() {
     while json!(seen) != stored {
         assert!(hear(&mut last, &mut seen).is_ok(), "{seen} of {stored}");
     }
-    assert!(closes >= 3 && seen > 20, "{closes} closes, {seen} records");
+    assert!(seen > 20, "{seen} records");
 }
 
 #[test]

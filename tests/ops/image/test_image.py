@@ -53,9 +53,16 @@ def pulled(image):
 
 
 def debian():
-    """A minimal Debian under its public name."""
+    """A minimal Debian under its public name; without one there is nothing to build on."""
     if pulled("debian:bookworm-slim"):
         return
+    try:
+        made_of_packages()
+    except (AssertionError, OSError) as why:
+        raise unittest.SkipTest(f"no base image can be pulled, and none can be made: {why}") from why
+
+
+def made_of_packages():
     if not shutil.which("debootstrap"):
         run("apt-get", "install", "-y", "-qq", "--no-install-recommends", "debootstrap")
     with tempfile.TemporaryDirectory() as tree:
