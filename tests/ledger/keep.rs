@@ -215,13 +215,13 @@ impl OnPostgres {
                 );
             }
             Act::Restore => {
-                sql("begin; truncate messages, topics; \
+                sql("begin; truncate topics, messages; \
                      insert into topics select * from saved_topics; \
                      insert into messages overriding system value select * from saved_messages; \
                      commit");
             }
             Act::Truncate => {
-                sql("truncate messages, topics");
+                sql("truncate topics, messages");
             }
             other => panic!("not an act on Postgres: {other:?}"),
         }

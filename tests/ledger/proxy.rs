@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -20,6 +20,9 @@ use super::sieve::Sifter;
 /// Bytes that a direction of a connection carries at once.
 const CARRIED: usize = 16 * 1024;
 
+/// Bytes of a packet where buffers are small: an Ethernet's.
+const PACKET: u32 = 1_448;
+
 /// What happens to the bytes on their way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Weather {
@@ -29,7 +32,7 @@ pub enum Weather {
     Delayed,
     /// 8 KiB a second pass, for each connection and direction.
     Throttled,
-    /// 1 KiB a second passes, for each connection and direction.
+    /// Of what the server sends 1 KiB a second passes, for each connection.
     Trickle,
     /// Nothing passes, nothing is answered, and nobody is told.
     Blackhole,
@@ -91,7 +94,11 @@ impl Proxy {
         buffer_bytes: Option<usize>,
         of_redis: bool,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let listener = socket(buffer_bytes).expect("a socket");
+        listener
+            .bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+            .expect("a free port");
+        let listener = listener.listen(1_024).expect("it is bound");
         let addr = listener.local_addr().expect("it is bound");
         let road = Arc::new(Road {
             upstream: Mutex::new(upstream),
@@ -162,16 +169,12 @@ async fn accept(listener: TcpListener, road: Arc<Road>) {
 async fn carry(client: TcpStream, road: Arc<Road>) {
     let number = road.connections.fetch_add(1, Ordering::Relaxed);
     let upstream = *road.upstream.lock().unwrap_or_else(PoisonError::into_inner);
-    let Ok(server) = TcpStream::connect(upstream).await else {
+    let Ok(server) = connect(upstream, road.buffer_bytes).await else {
         return end(&client);
     };
     for stream in [&client, &server] {
         // A connection that ended already fails at its first byte, too.
         let _ = stream.set_nodelay(true);
-        if let Some(bytes) = road.buffer_bytes {
-            let _ = SockRef::from(stream).set_recv_buffer_size(bytes);
-            let _ = SockRef::from(stream).set_send_buffer_size(bytes);
-        }
     }
     let mut orders = road.orders.subscribe();
     orders.mark_unchanged();
@@ -222,6 +225,22 @@ async fn carry(client: TcpStream, road: Arc<Road>) {
     }
 }
 
+async fn connect(upstream: SocketAddr, buffer_bytes: Option<usize>) -> io::Result<TcpStream> {
+    socket(buffer_bytes)?.connect(upstream).await
+}
+
+/// Opens a socket; with small buffers its packets are small, too: a buffer below the loopback's packet of 64 KiB
+/// would make every way slow.
+fn socket(buffer_bytes: Option<usize>) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    if let Some(bytes) = buffer_bytes {
+        SockRef::from(&socket).set_tcp_mss(PACKET)?;
+        SockRef::from(&socket).set_recv_buffer_size(bytes)?;
+        SockRef::from(&socket).set_send_buffer_size(bytes)?;
+    }
+    Ok(socket)
+}
+
 /// Has a connection reset instead of closed when it is dropped.
 fn end(stream: &TcpStream) {
     // One that ended already has nothing to be reset.
@@ -245,6 +264,8 @@ async fn pump(
         let now = weather.wait_for(|now| *now != Weather::Blackhole).await;
         let now = now.map_or(Weather::Clear, |now| *now);
         match &mut sifter {
+            // Towards the server.
+            None if now == Weather::Trickle => write(to, &buffer[..count]).await?,
             None => pass(&buffer[..count], to, now, &weather, &mut dice).await?,
             Some((sifter, sieve)) => {
                 let kept = sifter.pass(&buffer[..count], *sieve.borrow());

@@ -99,7 +99,7 @@ pub const FULL: Size = Size {
     clients: 300,
     rooms: 20,
     relays: 5,
-    record_every: Duration::from_millis(480),
+    record_every: Duration::from_millis(430),
     sound_every: Duration::from_millis(3_000),
     after: Duration::from_secs(6),
     quiet: Duration::from_millis(6_000),
