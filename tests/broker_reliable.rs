@@ -198,6 +198,30 @@ async fn a_lost_last_message_is_healed_and_a_lost_only_one_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_lost_last_messages_of_a_node_that_leaves_are_healed() {
+    let mut scene = Scene::start(Redis::start()).await;
+    let topics = rooms(100);
+    for topic in &topics {
+        scene.a.subscribe(topic).await;
+    }
+    let all = |channel: &[u8], _: &[u8]| channel.starts_with(b"fanfare:t:");
+    scene
+        .proxy
+        .change(|weather| weather.dropper = Some(Arc::new(all)));
+    scene.publish(&topics, 100, 100_000).await;
+    scene.b.broker.close();
+    check_all_arrive(&mut scene.a, &topics, 100).await;
+    assert_eq!(
+        (scene.a.metrics.healed.get(), scene.a.metrics.lost.get()),
+        (100, 0)
+    );
+    timeout(Duration::from_secs(5), scene.b.running)
+        .await
+        .expect("it leaves in time")
+        .expect("and without a panic");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_first_message_lost_right_after_the_subscription_is_healed() {
     let mut scene = Scene::start(Redis::start()).await;
     let topics = rooms(50);

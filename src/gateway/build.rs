@@ -10,7 +10,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::oneshot;
 
-use super::departure::{Running, Told};
+use super::departure::{Running, RunningBroker, Told};
 use super::door::Door;
 use super::inbox::{LateHub, Taken, inbox};
 use super::ports::{Delivered, SharedPorts, StorePorts};
@@ -47,7 +47,7 @@ pub(super) struct Blueprint {
 /// The broker of a node, and whether it is the only node.
 struct Link {
     broker: Arc<dyn Broker>,
-    redis: Option<Arc<RedisBroker>>,
+    redis: Option<RunningBroker>,
     hub: LateHub,
 }
 
@@ -185,12 +185,12 @@ async fn connect(
     }
     let connected = RedisBroker::connect(&settings.broker, inbox, metrics).await;
     let (redis, run) = connected.map_err(|error| Failure(error.to_string()))?;
-    tokio::spawn(run);
+    let run = tokio::spawn(run);
     let subscribed = redis.subscribe(&calls.topic()).await;
     subscribed.map_err(|error| Failure::new("the topic of the node", error))?;
     Ok(Link {
         broker: redis.clone(),
-        redis: Some(redis),
+        redis: Some(RunningBroker { broker: redis, run }),
         hub,
     })
 }

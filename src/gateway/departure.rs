@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 
 use super::Failure;
 use super::supervisor::Supervisor;
@@ -17,8 +18,14 @@ use crate::protocol::CloseReason;
 use crate::pubsub::Entry;
 use crate::worker::{Node, Stage};
 
-/// How long the broker may take to publish what is queued at the end.
-const BROKER_GOODBYE: Duration = Duration::from_millis(500);
+/// How long the broker may take to publish what is queued at the end, and to answer who misses something of it.
+const BROKER_GOODBYE: Duration = Duration::from_secs(3);
+
+/// The broker between nodes, and what runs it.
+pub(super) struct RunningBroker {
+    pub(super) broker: Arc<RedisBroker>,
+    pub(super) run: JoinHandle<()>,
+}
 
 /// A worker's thread and how to stop it.
 pub(super) struct WorkerThread {
@@ -29,7 +36,7 @@ pub(super) struct WorkerThread {
 /// A node that runs.
 pub(super) struct Running {
     pub(super) node: Arc<Node>,
-    pub(super) redis: Option<Arc<RedisBroker>>,
+    pub(super) redis: Option<RunningBroker>,
     pub(super) workers: Vec<WorkerThread>,
     pub(super) told: Told,
     pub(super) drain: drain::Config,
@@ -47,7 +54,7 @@ impl Running {
         }
         let leaving = Leaving {
             node: self.node,
-            redis: self.redis,
+            redis: std::cell::RefCell::new(self.redis),
             workers: std::cell::RefCell::new(self.workers),
             supervisor: self.supervisor,
         };
@@ -99,7 +106,7 @@ impl Told {
 struct Leaving {
     supervisor: Supervisor,
     node: Arc<Node>,
-    redis: Option<Arc<RedisBroker>>,
+    redis: std::cell::RefCell<Option<RunningBroker>>,
     workers: std::cell::RefCell<Vec<WorkerThread>>,
 }
 
@@ -147,11 +154,15 @@ impl Departing for Leaving {
 
     async fn leave(&self) {
         self.node.admission.enter_stage(Stage::Leaving);
-        if let Some(redis) = &self.redis {
-            let goodbye = Letter::Presence(self.node.presence.goodbye());
-            self.node.pubsub.tell_nodes(&nodes_topic(), goodbye);
-            redis.close();
-            tokio::time::sleep(BROKER_GOODBYE).await;
+        let redis = self.redis.borrow_mut().take();
+        let Some(RunningBroker { broker, run }) = redis else {
+            return;
+        };
+        let goodbye = Letter::Presence(self.node.presence.goodbye());
+        self.node.pubsub.tell_nodes(&nodes_topic(), goodbye);
+        broker.close();
+        if tokio::time::timeout(BROKER_GOODBYE, run).await.is_err() {
+            tracing::warn!("the broker did not take everything in time");
         }
     }
 }

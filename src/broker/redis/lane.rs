@@ -7,8 +7,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use futures_util::FutureExt;
-use futures_util::future;
 use parking_lot::Mutex;
 use prometheus::IntGauge;
 use tokio::sync::{Notify, watch};
@@ -155,11 +153,15 @@ impl Lane {
         let link = link::open(&shared).await?;
         let publishing = shared.dialer.publishing().await?;
         let publisher = Publisher::new(Arc::clone(&shared), letters, questions, incarnation);
-        let run = future::join(
-            link::run(Arc::clone(&shared), link),
-            publisher.run(publishing),
-        );
-        Ok((Self { shared, queue }, run.map(|_| ())))
+        let listening = Arc::clone(&shared);
+        let run = async move {
+            tokio::select! {
+                never = link::run(&listening, link) => match never {},
+                // It answers the other nodes' questions to its end, so the link is the last to go.
+                () = publisher.run(publishing) => listening.link_down(),
+            }
+        };
+        Ok((Self { shared, queue }, run))
     }
 
     /// Subscribes this node to a topic; concurrent calls for one topic share one command.

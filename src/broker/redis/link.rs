@@ -2,6 +2,7 @@
 //!
 //! It never waits for one subscription before it sends the next, and never blocks reading.
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,12 +40,6 @@ pub(super) struct Link {
     ended: Arc<Notify>,
     /// Woken when the server has sent a subscription away.
     moved: Arc<Notify>,
-}
-
-/// Why serving a link ended.
-enum End {
-    Closed,
-    Lost(Loss),
 }
 
 /// The answer to a command: what it asked for, and how it went.
@@ -98,26 +93,19 @@ pub(super) async fn open(shared: &Arc<Shared>) -> Result<Link, ConnectError> {
     })
 }
 
-/// Serves a link and those that follow it, until the broker is closed.
-pub(super) async fn run(shared: Arc<Shared>, first: Link) {
+/// Serves a link and those that follow it, for as long as it is polled.
+pub(super) async fn run(shared: &Arc<Shared>, first: Link) -> Infallible {
     let mut link = first;
     loop {
-        match serve(&shared, &link).await {
-            End::Closed => return shared.link_down(),
-            End::Lost(loss) => {
-                tracing::warn!(%loss, "the broker's link is lost");
-                if let Loss::Deaf = loss {
-                    shared.probe.redo.notify_one();
-                }
-            }
+        let loss = serve(shared, &link).await;
+        tracing::warn!(%loss, "the broker's link is lost");
+        if let Loss::Deaf = loss {
+            shared.probe.redo.notify_one();
         }
         drop(link);
         shared.link_down();
         shared.reception.disconnected();
-        link = tokio::select! {
-            link = reopen(&shared) => link,
-            () = shared.closing() => return,
-        };
+        link = reopen(shared).await;
         shared.metrics.reconnects.inc();
     }
 }
@@ -133,7 +121,7 @@ async fn reopen(shared: &Arc<Shared>) -> Link {
     }
 }
 
-async fn serve(shared: &Shared, link: &Link) -> End {
+async fn serve(shared: &Shared, link: &Link) -> Loss {
     let mut in_flight: FuturesUnordered<BoxFuture<'static, Answer>> = FuturesUnordered::new();
     let connection = &link.dialed.connection;
     let dead = heartbeat::watch(connection.clone(), &shared.config, link.heard.clone());
@@ -161,16 +149,15 @@ async fn serve(shared: &Shared, link: &Link) -> End {
             () = shared.changed.notified(), if in_flight.len() < COMMANDS_IN_FLIGHT => {}
             Some((command, result)) = in_flight.next(), if !in_flight.is_empty() => {
                 if let Err(loss) = shared.answered(command, result) {
-                    return End::Lost(loss);
+                    return loss;
                 }
             }
-            loss = &mut dead => return End::Lost(loss),
-            loss = &mut deaf => return End::Lost(loss),
+            loss = &mut dead => return loss,
+            loss = &mut deaf => return loss,
             _ = ticks.tick() => shared.reception.tick(),
-            () = &mut moved => return End::Lost(Loss::Moved),
-            () = link.moved.notified() => return End::Lost(Loss::Moved),
-            () = link.ended.notified() => return End::Lost(Loss::Broken(None)),
-            () = shared.closing() => return End::Closed,
+            () = &mut moved => return Loss::Moved,
+            () = link.moved.notified() => return Loss::Moved,
+            () = link.ended.notified() => return Loss::Broken(None),
         }
     }
 }
@@ -267,7 +254,7 @@ impl Shared {
         }
     }
 
-    fn link_down(&self) {
+    pub(super) fn link_down(&self) {
         self.set_connected(false);
         self.table.lock().link_lost();
     }

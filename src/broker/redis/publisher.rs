@@ -37,6 +37,10 @@ const PIPELINES_IN_FLIGHT: usize = 8;
 const ROOM_BYTES: usize = 64 * 1024;
 /// How often it is looked whether something is to be announced.
 const TICK: Duration = Duration::from_millis(50);
+/// A node that leaves goes when nobody has asked it anything for so long: a little more than questions take to be repeated.
+const LEAVING_QUIET: Duration = Duration::from_millis(300);
+/// The longest that a node that leaves goes on answering.
+const LEAVING_MOST: Duration = Duration::from_secs(2);
 
 /// Letters that are sent together, kept until Redis has answered.
 struct Batch {
@@ -235,19 +239,36 @@ impl Publisher {
         Some((Arc::new(pipeline), Carried::Messages))
     }
 
-    /// Says the last word: where this node stands, and that nobody need wait for it.
-    async fn leave(&mut self, mut connection: MultiplexedConnection) {
-        let mut pipeline = redis::pipe();
+    /// Says where this node stands, answers who misses something of it, and then that nobody need wait for it.
+    async fn leave(&mut self, connection: MultiplexedConnection) {
+        let end = clock::now() + LEAVING_MOST;
         let last = self.published.last_announcement();
-        self.say(&mut pipeline, To::Nodes, &last);
-        self.say(&mut pipeline, To::Nodes, &Message::Leaving);
-        let said = pipeline.exec_async(&mut connection);
-        if timeout(self.shared.config.ping_timeout, said)
-            .await
-            .is_err()
-        {
+        let mut word = redis::pipe();
+        self.say(&mut word, To::Nodes, &last);
+        let mut said = self.last_word(&connection, &word).await;
+        while said {
+            let quiet = end.saturating_duration_since(clock::now());
+            let asked = timeout(quiet.min(LEAVING_QUIET), self.questions.recv()).await;
+            let Ok(Some((origin, question))) = asked else {
+                break;
+            };
+            if let Some((answer, _)) = self.answer(origin, question) {
+                said = self.last_word(&connection, &answer).await;
+            }
+        }
+        let mut word = redis::pipe();
+        self.say(&mut word, To::Nodes, &Message::Leaving);
+        if !self.last_word(&connection, &word).await {
             tracing::debug!("the other nodes are not told that this one leaves");
         }
+    }
+
+    /// Says something while nothing else is on its way; whether it was taken in time.
+    async fn last_word(&self, connection: &MultiplexedConnection, word: &Pipeline) -> bool {
+        let mut connection = connection.clone();
+        let said = word.exec_async(&mut connection);
+        let said = timeout(self.shared.config.ping_timeout, said).await;
+        said.is_ok_and(|said| said.is_ok())
     }
 
     fn say(&self, pipeline: &mut Pipeline, to: To, message: &Message) {
