@@ -137,7 +137,9 @@ fn empty(node: &Node) {
 fn ten_thousand_visits_leave_no_memory_behind() {
     // The records are another process's: only what visits leave in the node counts.
     let postgres = Postgres::start();
+    // A pool opens its connections when it needs them; one of one has it from the first visit on.
     let setup = Setup::new().secret(SECRET).config(CHANNELS);
+    let setup = setup.env("FANFARE_STORE__POOL_SIZE", "1");
     let nodes = [setup.database(&postgres.create_database()).start()];
     churn(&nodes, |number| number >= 3_000, || {});
     empty(&nodes[0]);

@@ -25,6 +25,11 @@ pub(super) const POSTGRES: &[Migration] = &[
         name: "sweeps",
         sql: include_str!("../../migrations/postgres/0002_sweeps.sql"),
     },
+    Migration {
+        version: 3,
+        name: "client_keys",
+        sql: include_str!("../../migrations/postgres/0003_client_keys.sql"),
+    },
 ];
 
 /// The steps of the SQLite schema, in order.

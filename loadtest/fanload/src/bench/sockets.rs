@@ -15,6 +15,8 @@ use super::settings::Settings;
 const CONNECTS: usize = 5_000;
 /// Seconds between two heartbeats of a socket.
 const BEAT_SECONDS: f64 = 3.0;
+/// Sockets that come and go before memory is looked at.
+const FIRST_SOCKETS: usize = 10;
 /// Seconds that the allocator has after all have left.
 const LEFT_SECONDS: f64 = 10.0;
 /// The counter of histories that a node read from its store.
@@ -89,8 +91,15 @@ pub fn rss_idle(settings: &Settings) -> io::Result<Vec<Finding>> {
 }
 
 /// Memory ten seconds after all have left, by what is allowed.
+///
+/// "Before" is a node that a few sockets have come to and left: the code that only sockets need is in memory.
 pub fn rss_after(settings: &Settings) -> io::Result<Vec<Finding>> {
     let node = Node::start(settings, &NodePlan::default())?;
+    let first = format!(
+        "{} --sockets {FIRST_SOCKETS} --seconds 0 --leave 1",
+        node.target()
+    );
+    generate(settings, GENERATOR_CORE, &first)?;
     let sockets = settings.sockets;
     let load = format!("--sockets {sockets} --seconds 0 --leave {LEFT_SECONDS}");
     let report = generate(
