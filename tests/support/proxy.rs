@@ -119,10 +119,9 @@ async fn carry(
     let mut buffer = BytesMut::new();
     loop {
         let stopped = |weather: &Weather| weather.blackhole || (down && weather.paused);
-        let now = match weather.wait_for(|weather| !stopped(weather)).await {
-            Ok(weather) => weather.clone(),
-            Err(_) => return Ok(()),
-        };
+        if weather.wait_for(|weather| !stopped(weather)).await.is_err() {
+            return Ok(());
+        }
         buffer.reserve(PIECE_BYTES);
         tokio::select! {
             read = from.read_buf(&mut buffer) => {
@@ -132,6 +131,8 @@ async fn carry(
             }
             _ = weather.changed() => continue,
         }
+        // What was sent after a change meets the weather after it.
+        let now = weather.borrow().clone();
         let mut piece = match (&now.dropper, down) {
             (Some(dropper), true) => sift(&mut buffer, dropper),
             _ => buffer.split(),
