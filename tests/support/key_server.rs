@@ -64,7 +64,7 @@ impl KeyServer {
         self.shared.0.lock().expect("no panic holds it").answer = answer.to_owned();
     }
 
-    /// How many requests were answered so far.
+    /// How many requests came so far.
     pub fn requests(&self) -> usize {
         self.shared
             .0
@@ -74,7 +74,7 @@ impl KeyServer {
             .len()
     }
 
-    /// Waits until so many requests were answered; the last one's head.
+    /// Waits until so many requests came; the last one's head.
     pub fn await_requests(&self, count: usize) -> String {
         let (state, news) = &*self.shared;
         let state = state.lock().expect("no panic holds it");
@@ -96,11 +96,15 @@ fn answer(mut stream: TcpStream, shared: &(Mutex<State>, Condvar)) {
         }
     }
     let (state, news) = shared;
-    let said = state.lock().expect("no panic holds it").answer.clone();
+    let said = {
+        // Counted first: who has the answer finds its request counted.
+        let mut state = state.lock().expect("no panic holds it");
+        state.requests.push(head);
+        state.answer.clone()
+    };
+    news.notify_all();
     // A client that has seen enough may be gone.
     let _ = stream.write_all(said.as_bytes());
     let _ = stream.shutdown(std::net::Shutdown::Write);
-    state.lock().expect("no panic holds it").requests.push(head);
-    news.notify_all();
     let _ = reader.read(&mut [0]);
 }
