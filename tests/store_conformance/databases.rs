@@ -45,7 +45,9 @@ async fn postgres_is_migrated_by_four_handles_at_once() {
     let url = postgres.create_database();
     migrate_from_four_handles(&url).await;
     let applied = postgres.sql(&url, "select count(*), min(version) from schema_migrations");
-    assert_eq!(applied, "2|1");
+    let steps = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres");
+    let steps = std::fs::read_dir(steps).expect("the migrations").count();
+    assert_eq!(applied, format!("{steps}|1"));
 }
 
 #[tokio::test]
