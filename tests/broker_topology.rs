@@ -15,7 +15,8 @@ use fanfare::broker::{Broker, Config, Metrics, Notice, RedisBroker};
 use fanfare::protocol::Topic;
 use futures_util::future::join_all;
 use support::cluster::{Cluster, until};
-use support::redis::{Redis, free_port};
+use support::port::free_port;
+use support::redis::Redis;
 use tokio::task::JoinHandle;
 
 fn rooms(count: usize) -> Vec<Topic> {

@@ -4,7 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::redis::{Redis, free_port};
+use super::port::free_port;
+use super::redis::Redis;
 
 const SLOTS: usize = 16_384;
 const READY_WITHIN: Duration = Duration::from_secs(30);

@@ -17,6 +17,7 @@ pub mod node;
 pub mod npm;
 pub mod paused;
 pub mod phoenix;
+pub mod port;
 pub mod postgres;
 pub mod process;
 pub mod proxy;

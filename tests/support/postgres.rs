@@ -1,9 +1,8 @@
-//! A private Postgres for one test process, on a free port of the loopback address.
+//! A private Postgres for one test process, on a loopback port of its own.
 //!
 //! It never touches a server or a directory that it did not make, and it dies with its test.
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -13,7 +12,9 @@ use std::thread::{self, JoinHandle};
 
 use tempfile::TempDir;
 
-/// Attempts at a free port, in case another process takes it in between.
+use super::port::free_port;
+
+/// Attempts to start, in case a program of the machine takes the port in between.
 const PORT_ATTEMPTS: usize = 8;
 
 /// A running server. It is stopped, and its directory removed, when the last test lets go of it.
@@ -282,14 +283,6 @@ fn signal(name: &str, pid: u32) {
         .args(["-s", name, &pid.to_string()])
         .status();
     assert!(sent.is_ok_and(|status| status.success()), "kill -s {name}");
-}
-
-/// Asks the kernel for a port that nothing uses now.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-        .port()
 }
 
 /// Finds the folder of the Postgres server programs.

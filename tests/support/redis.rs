@@ -1,11 +1,13 @@
-//! A private redis-server on a free loopback port, for one test.
+//! A private redis-server on a loopback port of its own, for one test.
 //!
 //! It never outlives the test: it is killed on drop, and when the test process dies.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use super::port::free_port;
 
 /// Starts the server, says its pid, and kills it when standard input ends: when the test is gone.
 const GUARD: &str =
@@ -248,9 +250,4 @@ fn signal(name: &str, pid: &str) -> bool {
         .stderr(Stdio::null())
         .status();
     sent.is_ok_and(|status| status.success())
-}
-
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback has a free port");
-    listener.local_addr().expect("it is bound").port()
 }

@@ -3,9 +3,10 @@
 //! It measures nothing: a shared machine can't fail it, only a wrong count can.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 
+use fanload::bench::process::free_address;
 use fanload::report::Report;
 
 /// A floor that ends with its test.
@@ -13,8 +14,7 @@ struct Floor(Child, SocketAddr);
 
 impl Floor {
     fn start() -> Self {
-        let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
-        let address = address.expect("a free port");
+        let address = free_address().expect("a free port");
         let mut command = Command::new(env!("CARGO_BIN_EXE_floor"));
         let child = command
             .arg(address.to_string())

@@ -6,8 +6,8 @@ The program itself is run with the environment and arguments of the objects; onl
 import base64
 import json
 import os
-import socket
 import subprocess
+import sys
 import tempfile
 import unittest
 import urllib.error
@@ -15,22 +15,16 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
-import chart
-from chart import ONE_NODE, containers, gateway, over, pods
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import chart  # noqa: E402
+from chart import ONE_NODE, containers, gateway, over, pods  # noqa: E402
+from lib.process import free_port  # noqa: E402
 
 PROGRAM = os.environ["FANFARE_BIN"]
 # What the image sets, as deploy/Dockerfile has it: a pod that serves nobody must not inherit it.
 IMAGE = {"FANFARE_LISTEN": "0.0.0.0:4000", "FANFARE_ADMIN_LISTEN": "0.0.0.0:4001"}
 SECRET = "0123456789abcdef0123456789abcdef"
-
-
-def free_ports(count):
-    """Returns ports that nobody has."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def environment(items, container, folder):
@@ -105,7 +99,7 @@ def status(port, path):
 
 def on_this_machine(values):
     """Renders with free ports of the loopback; returns the objects and the ports of clients and operators."""
-    client, admin = free_ports(2)
+    client, admin = free_port(), free_port()
     local = {
         "listenAddress": "127.0.0.1",
         "containerPorts": {"client": client, "admin": admin},

@@ -56,11 +56,10 @@ unset FANFARE_BIN
 
 # free COUNT: that many free ports.
 free() {
-    python3 -c '
-import socket, sys
-held = [socket.socket() for _ in range(int(sys.argv[1]))]
-for one in held: one.bind(("127.0.0.1", 0))
-print(*[one.getsockname()[1] for one in held])' "$1"
+    PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$root/tests/ops" python3 -c '
+import sys
+from lib.process import free_port
+print(*[free_port() for _ in range(int(sys.argv[1]))])' "$1"
 }
 
 # until_ok SECONDS COMMAND...: tries until it succeeds.

@@ -8,7 +8,7 @@ mod fleet;
 mod generator;
 mod node;
 mod postgres;
-mod process;
+pub mod process;
 mod scenario;
 mod settings;
 mod table;

@@ -6,12 +6,18 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a server may take to listen.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 /// How often it is looked at while waiting.
 const LOOK_EACH: Duration = Duration::from_millis(20);
+
+/// The lowest port of a server.
+const LOWEST_PORT: u16 = 10_240;
+/// The first port of outgoing connections, by the kernel's default.
+const FIRST_OUTGOING: u16 = 32_768;
 
 /// The core of a server that is measured.
 pub const SERVER_CORE: Pin = Pin(Some(0));
@@ -91,10 +97,26 @@ pub fn command_as(program: &Path, pin: Pin, privileges: &[String]) -> Command {
     command
 }
 
-/// Asks the kernel for a port of the loopback address that nothing uses now.
+/// Returns an address of loopback that nothing uses and that this process has not returned before.
+///
+/// Its port lies below those of outgoing connections (`net.ipv4.ip_local_port_range`, 32,768 by default), of which the
+/// kernel would give it to the next one before the server starts.
 ///
 /// # Errors
 /// When there is none.
 pub fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind("127.0.0.1:0")?.local_addr()
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    let count = FIRST_OUTGOING - LOWEST_PORT;
+    // Processes begin apart.
+    let apart = std::process::id() % u32::from(count);
+    for _ in 0..count {
+        let turn = u32::from(TAKEN.fetch_add(1, Ordering::Relaxed));
+        let port = LOWEST_PORT
+            + u16::try_from((apart * 97 + turn) % u32::from(count)).expect("it is below");
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    Err(io::ErrorKind::AddrInUse.into())
 }
