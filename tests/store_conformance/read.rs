@@ -51,15 +51,27 @@ pub async fn every_kind_of_record_is_read_as_it_was_written(stores: Stores) {
         append(&stores.one, &batch).await,
         [stored(1), stored(2), stored(3), stored(4)]
     );
-    let expected: Vec<Record> = (1..)
-        .zip(batch)
-        .map(|(id, record)| Record {
-            id: Some(id),
-            record,
+    // And twice of one kind alone, as nearly every batch is.
+    let alone: Vec<NewRecord> = batch
+        .iter()
+        .flat_map(|record| [record, record])
+        .map(|record| NewRecord {
+            topic: topic("alone"),
+            uid: clock::uid(),
+            client_key: None,
+            ..record.clone()
         })
         .collect();
-    let slice = stores.other.read(&topic("mixed"), ALL).await.expect("read");
-    assert_eq!(slice.records, expected);
+    for (two, place) in alone.chunks(2).zip([1, 3, 5, 7]) {
+        let answers = append(&stores.one, two).await;
+        assert_eq!(answers, [stored(place), stored(place + 1)]);
+    }
+    for (name, batch) in [("mixed", batch), ("alone", alone)] {
+        let placed = (1..).map(Some).zip(batch);
+        let expected: Vec<Record> = placed.map(|(id, record)| Record { id, record }).collect();
+        let slice = stores.other.read(&topic(name), ALL).await.expect("read");
+        assert_eq!(slice.records, expected);
+    }
 }
 
 pub async fn a_missing_player_goes_by_its_id(stores: Stores) {

@@ -1,20 +1,25 @@
 //! Storing a batch in Postgres: BEGIN to COMMIT in one flush, one round trip.
 //!
-//! No lock of a topic ever waits for the network between this node and the server.
+//! No lock of a topic ever waits for the network between this node and the server. Nearly every batch is all new
+//! and is stored as such ([`fresh`]); one that may not be is looked up first ([`known`]).
 
-use std::collections::{BTreeSet, HashMap};
+mod fresh;
+mod known;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 use deadpool_postgres::Object;
 use futures_util::future::{join, join5};
 use tokio_postgres::Row as Line;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::Failure;
-use super::moment::Moment;
 use crate::channel::NewRecord;
 use crate::protocol::Topic;
-use crate::store::row::{self, Cells, Table};
+use crate::store::row;
 use crate::store::{Appended, Batch, Floor, Head, StoreError};
 
 /// Makes the rows of topics that have none, in the order in which rows are locked.
@@ -42,8 +47,6 @@ const RENEW_BELOW: &str = "
     where t.topic = f.topic and t.epoch = f.epoch and t.last_seq < f.last_seq
     returning t.topic, t.epoch";
 
-const APPEND: &str = include_str!("append.sql");
-
 static RENEW: LazyLock<String> = LazyLock::new(|| {
     format!(
         "insert into topics (topic, last_seq, epoch)
@@ -57,15 +60,24 @@ static RENEW: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// A batch, made ready: its topics in order, and its records by column, without doubles.
+/// A batch, sorted out: which topics it touches, and which records repeat an earlier one of it.
 pub(super) struct Plan<'a> {
-    batch: &'a [NewRecord],
+    pub(super) batch: &'a [NewRecord],
     /// For each record of the batch the place of the first one with the same uid or key; mostly its own.
     firsts: Vec<usize>,
-    topics: Vec<&'a str>,
+    /// For each record of the batch the place of its topic in `topics`.
+    topic_nths: Vec<usize>,
+    /// The topics, sorted.
+    topics: Vec<&'a Topic>,
     epochs: Vec<String>,
     floors: Floors<'a>,
-    columns: Columns<'a>,
+}
+
+/// Where a record of a batch is: its seq, and the uid of an earlier record that it repeats.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) seq: i64,
+    pub(super) known: Option<Uuid>,
 }
 
 /// The arguments of [`RENEW_BELOW`].
@@ -94,131 +106,103 @@ impl<'a> Floors<'a> {
     }
 }
 
-/// The arguments of `append.sql`, one vector a column.
-#[derive(Default)]
-struct Columns<'a> {
-    ords: Vec<i32>,
-    kinds: Vec<i16>,
-    topics: Vec<&'a str>,
-    uids: Vec<Uuid>,
-    client_keys: Vec<Option<&'a str>>,
-    player_ids: Vec<Option<&'a str>>,
-    times: Vec<Moment>,
-    numbers: [Vec<Option<i64>>; 2],
-    texts: [Vec<Option<&'a str>>; 3],
-}
-
-impl<'a> Columns<'a> {
-    fn push(&mut self, ord: usize, record: &'a NewRecord) -> Result<(), StoreError> {
-        let ord = i32::try_from(ord)
-            .map_err(|_| StoreError::Refused(String::from("the batch is too large")))?;
-        self.ords.push(ord);
-        self.kinds.push(Table::of(&record.body).number());
-        self.topics.push(record.topic.as_str());
-        self.uids.push(record.uid);
-        self.client_keys.push(record.client_key.as_deref());
-        self.player_ids
-            .push(record.author.as_ref().map(|author| author.id.as_str()));
-        self.times.push(Moment(record.inserted_at));
-        let cells = Cells::from(&record.body);
-        for (column, number) in self.numbers.iter_mut().zip(cells.numbers) {
-            column.push(number);
-        }
-        for (column, text) in self.texts.iter_mut().zip(cells.texts) {
-            column.push(text);
-        }
-        Ok(())
-    }
-}
-
 impl<'a> Plan<'a> {
     /// Sorts a batch out.
     pub(super) fn new(batch: &'a [NewRecord], floors: &'a [Floor]) -> Result<Self, StoreError> {
-        let topics: BTreeSet<&str> = batch.iter().map(|record| record.topic.as_str()).collect();
-        let topics: Vec<&str> = topics.into_iter().collect();
+        let distinct: HashSet<&Topic> = batch.iter().map(|record| &record.topic).collect();
+        let mut topics: Vec<&Topic> = distinct.into_iter().collect();
+        topics.sort_unstable_by_key(|topic| topic.as_str());
+        let nths: HashMap<&Topic, usize> = topics.iter().copied().zip(0..).collect();
         let epochs = topics
             .iter()
             .map(|_| row::random_epoch())
             .collect::<Result<_, _>>()?;
-        let mut columns = Columns::default();
+        let topic_nths: Vec<usize> = batch.iter().map(|record| nths[&record.topic]).collect();
         let mut firsts = Vec::with_capacity(batch.len());
-        let mut uids: HashMap<(&str, Uuid), usize> = HashMap::new();
-        let mut keys: HashMap<(&str, &str, &str), usize> = HashMap::new();
-        for (ord, record) in batch.iter().enumerate() {
-            let topic = record.topic.as_str();
-            let key = row::key_of(record).map(|(player, key)| (topic, player, key));
+        let mut uids: HashMap<(usize, Uuid), usize> = HashMap::with_capacity(batch.len());
+        let mut keys: HashMap<(usize, &str, &str), usize> = HashMap::new();
+        for (ord, (record, topic)) in batch.iter().zip(&topic_nths).enumerate() {
+            let key = row::key_of(record).map(|(player, key)| (*topic, player, key));
             let same = uids
-                .get(&(topic, record.uid))
+                .get(&(*topic, record.uid))
                 .or_else(|| keys.get(&key?))
                 .copied();
             if same.is_none() {
-                uids.insert((topic, record.uid), ord);
+                uids.insert((*topic, record.uid), ord);
                 keys.extend(key.map(|key| (key, ord)));
-                columns.push(ord, record)?;
             }
             firsts.push(same.unwrap_or(ord));
         }
         Ok(Self {
             batch,
             firsts,
+            topic_nths,
             topics,
             epochs,
             floors: Floors::new(floors)?,
-            columns,
         })
+    }
+
+    /// The records to store, each with its place in the batch and that of its topic in the plan; no doubles.
+    pub(super) fn uniques(&self) -> impl Iterator<Item = (usize, usize, &'a NewRecord)> {
+        let places = self.firsts.iter().zip(&self.topic_nths).zip(self.batch);
+        let places = places.enumerate();
+        let uniques = places.filter(|(ord, ((first, _), _))| ord == *first);
+        uniques.map(|(ord, ((_, topic), record))| (ord, *topic, record))
+    }
+
+    /// The topics, sorted.
+    pub(super) fn topics(&self) -> Vec<&'a str> {
+        self.topics.iter().map(|topic| topic.as_str()).collect()
     }
 }
 
 /// Stores a batch; see [`crate::store::Store::append`].
+pub(super) async fn append(client: &Object, plan: &Plan<'_>) -> Result<Batch, Failure> {
+    if let Some(columns) = fresh::Columns::of(plan) {
+        let stored = transact(client, plan, columns.statement(), &columns.arguments()).await;
+        match stored {
+            // An earlier attempt was stored although it seemed to fail: nothing is stored now.
+            Err(Failure::Postgres(error)) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {}
+            stored => {
+                let (epochs, lines) = stored?;
+                return Ok(plan.answer(&columns.places(&lines)?, epochs)?);
+            }
+        }
+    }
+    let columns = known::Columns::of(plan)?;
+    let (epochs, lines) = transact(client, plan, known::APPEND, &columns.arguments()).await?;
+    Ok(plan.answer(&known::places(&lines, plan.batch.len())?, epochs)?)
+}
+
+/// Stores a batch with one of the two statements, and returns the epoch of each topic with the statement's answer.
 ///
 /// # Cancel safety
 /// All six requests are sent at the first poll, COMMIT with them: a caller that stops waiting leaves no
 /// open transaction.
-pub(super) async fn append(client: &Object, plan: &Plan<'_>) -> Result<Batch, Failure> {
+async fn transact(
+    client: &Object,
+    plan: &Plan<'_>,
+    statement: &str,
+    arguments: &[&(dyn ToSql + Sync)],
+) -> Result<(HashMap<String, String>, Vec<Line>), Failure> {
     let make = client.prepare_cached(&MAKE_TOPICS).await?;
     let lock = client.prepare_cached(LOCK_TOPICS).await?;
     let renew = client.prepare_cached(RENEW_BELOW).await?;
-    let store = client.prepare_cached(APPEND).await?;
-    let floors = &plan.floors;
-    let Columns {
-        ords,
-        kinds,
-        topics,
-        uids,
-        client_keys,
-        player_ids,
-        times,
-        numbers: [number_a, number_b],
-        texts: [text_a, text_b, text_c],
-    } = &plan.columns;
+    let store = client.prepare_cached(statement).await?;
+    let (topics, floors) = (plan.topics(), &plan.floors);
     // The joined futures are polled in this order, and each sends its request when it is first polled.
     let (began, made, (locked, renewed), stored, committed) = join5(
         client.batch_execute("begin isolation level read committed read write"),
-        client.execute(&make, &[&plan.topics, &plan.epochs]),
+        client.execute(&make, &[&topics, &plan.epochs]),
         join(
-            client.query(&lock, &[&plan.topics]),
+            client.query(&lock, &[&topics]),
             client.query(
                 &renew,
                 &[&floors.topics, &floors.seqs, &floors.epochs, &floors.fresh],
             ),
         ),
-        client.query(
-            &store,
-            &[
-                ords,
-                kinds,
-                topics,
-                uids,
-                client_keys,
-                player_ids,
-                times,
-                number_a,
-                number_b,
-                text_a,
-                text_b,
-                text_c,
-            ],
-        ),
+        client.query(&store, arguments),
         client.batch_execute("commit"),
     )
     .await;
@@ -226,53 +210,32 @@ pub(super) async fn append(client: &Object, plan: &Plan<'_>) -> Result<Batch, Fa
     // is the cause of the others.
     began?;
     made?;
-    let locked = locked?;
-    let renewed = renewed?;
+    let (locked, renewed) = (locked?, renewed?);
     let stored = stored?;
     committed?;
-
-    let places = places(&stored)?;
-    let epochs: HashMap<&str, &str> = locked
-        .iter()
-        // Later ones win: an epoch that was renewed under the lock.
-        .chain(&renewed)
-        .map(|line| Ok((line.try_get(0)?, line.try_get(1)?)))
-        .collect::<Result<_, tokio_postgres::Error>>()?;
-    Ok(plan.answer(&places, &epochs)?)
-}
-
-/// Reads the places that a batch's records have, with the uid of the first one where they were known.
-fn places(stored: &[Line]) -> Result<HashMap<i32, (i64, Option<Uuid>)>, Failure> {
-    let mut places = HashMap::with_capacity(stored.len());
-    for line in stored {
-        // Without a place the topic's row was deleted meanwhile; the next attempt makes it again.
-        let seq: Option<i64> = line.try_get(1)?;
-        let seq = seq.ok_or_else(|| {
-            StoreError::Unavailable(String::from("a topic was deleted during the batch"))
-        })?;
-        places.insert(line.try_get(0)?, (seq, line.try_get(2)?));
-    }
-    Ok(places)
+    // Later ones win: an epoch that was renewed under the lock.
+    let epochs = locked.iter().chain(&renewed);
+    let epochs = epochs.map(|line| Ok::<_, Failure>((line.try_get(0)?, line.try_get(1)?)));
+    Ok((epochs.collect::<Result<_, _>>()?, stored))
 }
 
 impl Plan<'_> {
-    /// Puts the database's answers into the order of the batch.
+    /// Puts the database's answers into the order of the batch. Places are those of [`Self::uniques`].
     fn answer(
         &self,
-        places: &HashMap<i32, (i64, Option<Uuid>)>,
-        epochs: &HashMap<&str, &str>,
+        places: &[Option<Place>],
+        mut epochs: HashMap<String, String>,
     ) -> Result<Batch, StoreError> {
         let incomplete =
             || StoreError::Unavailable(String::from("the database's answer is incomplete"));
         let mut answers = Vec::with_capacity(self.batch.len());
         for (ord, first) in self.firsts.iter().enumerate() {
-            let place = i32::try_from(*first)
-                .ok()
-                .and_then(|first| places.get(&first));
-            let (seq, known) = place.ok_or_else(incomplete)?;
-            let id = row::id_of(*seq);
+            // Without a place the topic's row was deleted meanwhile; the next attempt makes it again.
+            let place = places.get(*first).copied().flatten();
+            let Place { seq, known } = place.ok_or_else(incomplete)?;
+            let id = row::id_of(seq);
             answers.push(match known {
-                Some(uid) => Appended::Known { id, uid: *uid },
+                Some(uid) => Appended::Known { id, uid },
                 None if ord == *first => Appended::Stored { id },
                 None => Appended::Known {
                     id,
@@ -280,17 +243,13 @@ impl Plan<'_> {
                 },
             });
         }
-        let mut topics: HashMap<&Topic, &str> = HashMap::with_capacity(epochs.len());
-        for record in self.batch {
-            let epoch = epochs.get(record.topic.as_str()).ok_or_else(incomplete)?;
-            topics.insert(&record.topic, *epoch);
-        }
+        let epochs = self.topics.iter().map(|topic| {
+            let epoch = epochs.remove(topic.as_str()).ok_or_else(incomplete)?;
+            Ok::<_, StoreError>(((*topic).clone(), epoch))
+        });
         Ok(Batch {
             answers,
-            epochs: topics
-                .into_iter()
-                .map(|(topic, epoch)| (topic.clone(), epoch.to_owned()))
-                .collect(),
+            epochs: epochs.collect::<Result<_, _>>()?,
         })
     }
 }
