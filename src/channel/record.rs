@@ -2,7 +2,7 @@
 //!
 //! It knows its wire shape; it never touches a database.
 
-use serde_json::json;
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::clock::{self, UnixMicros};
@@ -140,31 +140,87 @@ impl Record {
             body,
             ..
         } = &self.record;
-        let inserted_at = clock::rfc3339(*inserted_at);
+        let id = self.id;
+        let inserted_at = &*clock::rfc3339(*inserted_at);
         let (player_id, username) = match author {
-            Some(author) => (Some(&author.id), Some(&author.username)),
+            Some(author) => (Some(&*author.id), Some(&*author.username)),
             None => (None, None),
         };
-        let mut value = match body {
+        match body {
             Body::Score {
                 game_id,
                 player_score,
-            } => json!({
-                "uid": uid, "player_score": player_score, "game_id": game_id,
-                "player_id": player_id, "username": username, "inserted_at": inserted_at,
+            } => Payload::written(&Score {
+                id,
+                uid,
+                player_score: *player_score,
+                game_id: *game_id,
+                player_id,
+                username,
+                inserted_at,
             }),
-            Body::Message { name, message, .. } => json!({
-                "uid": uid, "name": name, "message": message, "inserted_at": inserted_at,
+            Body::Message { name, message, .. } => Payload::written(&Message {
+                id,
+                uid,
+                name,
+                message,
+                inserted_at,
             }),
-            Body::Annotation { body, at, .. } => json!({
-                "uid": uid, "body": body, "at": at,
-                "user": {"id": player_id, "username": username}, "inserted_at": inserted_at,
+            Body::Annotation { body, at, .. } => Payload::written(&Annotation {
+                id,
+                uid,
+                body,
+                at: *at,
+                user: User {
+                    id: player_id,
+                    username,
+                },
+                inserted_at,
             }),
-            Body::Custom { payload, .. } => return Payload::json(payload.clone()),
-        };
-        if let Some(id) = self.id {
-            value["id"] = json!(id);
+            Body::Custom { payload, .. } => Payload::json(payload.clone()),
         }
-        Payload::from_value(&value)
     }
+}
+
+/// The payload of a score.
+#[derive(Serialize)]
+struct Score<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
+    uid: &'a Uuid,
+    player_score: i64,
+    game_id: i64,
+    player_id: Option<&'a str>,
+    username: Option<&'a str>,
+    inserted_at: &'a str,
+}
+
+/// The payload of a message.
+#[derive(Serialize)]
+struct Message<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
+    uid: &'a Uuid,
+    name: &'a str,
+    message: &'a str,
+    inserted_at: &'a str,
+}
+
+/// The payload of an annotation.
+#[derive(Serialize)]
+struct Annotation<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
+    uid: &'a Uuid,
+    body: &'a str,
+    at: i64,
+    user: User<'a>,
+    inserted_at: &'a str,
+}
+
+/// Who made an annotation; both are null for a guest.
+#[derive(Serialize)]
+struct User<'a> {
+    id: Option<&'a str>,
+    username: Option<&'a str>,
 }

@@ -3,6 +3,7 @@
 //! JSON is relayed byte for byte: big integers, float text and escapes survive.
 
 use bytes::Bytes;
+use serde::Serialize;
 
 /// The body of a message, shared and cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +25,16 @@ impl Payload {
 
     /// Writes a value as JSON.
     pub fn from_value(value: &serde_json::Value) -> Self {
-        Self::Json(Bytes::from(value.to_string()))
+        Self::written(value)
+    }
+
+    /// Writes what has only fields that JSON can hold.
+    pub(crate) fn written(value: &impl Serialize) -> Self {
+        // A record's fields fit, so that most are written without growing.
+        let mut text = Vec::with_capacity(256);
+        let written = serde_json::to_writer(&mut text, value);
+        debug_assert!(written.is_ok(), "{written:?}");
+        Self::Json(Bytes::from(text))
     }
 
     /// Returns the JSON text, when the payload is JSON.

@@ -30,6 +30,8 @@ pub enum Outcome {
         id: u64,
         /// The topic's epoch.
         epoch: Epoch,
+        /// The record, given back.
+        record: NewRecord,
     },
     /// Another record of the topic with the same player and `client_key` was stored before.
     Known {

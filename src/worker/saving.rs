@@ -5,7 +5,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use serde_json::json;
+use serde::Serialize;
+use uuid::Uuid;
 
 use super::connection::Connection;
 use super::{Node, Worker, effects};
@@ -29,10 +30,11 @@ struct Route {
     answer: Answer,
 }
 
-/// A record on its way through the writer.
+/// What is kept of a record on its way through the writer, which has the record itself.
 struct Saving {
     node: Arc<Node>,
-    record: NewRecord,
+    kind: &'static str,
+    uid: Uuid,
     persist: Persist,
     /// Whether its live copy has gone out already.
     announced: bool,
@@ -61,9 +63,11 @@ pub(super) fn save(
         .as_ref()
         .or(now.as_ref())
         .map(|answer| (answer.channel, answer.to.clone()));
+    let kind = record.body.kind();
     let saving = Saving {
         node: worker.node.clone(),
-        record: record.clone(),
+        kind,
+        uid: record.uid,
         persist,
         announced,
         accepted_at: clock::unix_us(),
@@ -73,7 +77,6 @@ pub(super) fn save(
             answer,
         }),
     };
-    let kind = record.body.kind();
     let done: Completion = Box::new(move |outcome| saving.committed(outcome));
     // A live copy that the other nodes would not get is not made: the client tries again.
     let has_room = live.is_none() || worker.node.pubsub.has_room();
@@ -96,7 +99,7 @@ pub(super) fn save(
             None,
         );
         if let Some(Answer { channel, to }) = now {
-            let reply = Reply::ok(Payload::from_value(&json!({ "uid": uid })));
+            let reply = placed(None, uid);
             worker.drive(connection, |socket, out| {
                 socket.reply(channel, &to, &reply, out)
             });
@@ -117,12 +120,16 @@ fn announce(id: Option<u64>, record: NewRecord) -> Broadcast {
 impl Saving {
     /// Runs after the commit, on the writer's thread: the broadcast first, then the reply.
     fn committed(self, outcome: Outcome) {
-        let kind = self.record.body.kind();
-        let uid = self.record.uid;
-        let Self { node, route, .. } = &self;
+        let Self {
+            node,
+            kind,
+            uid,
+            route,
+            ..
+        } = &self;
         let (label, reply) = match &outcome {
-            Outcome::Stored { id, .. } => ("stored", placed(*id, uid)),
-            Outcome::Known { id, uid, .. } => ("known", placed(*id, *uid)),
+            Outcome::Stored { id, .. } => ("stored", placed(Some(*id), *uid)),
+            Outcome::Known { id, uid, .. } => ("known", placed(Some(*id), *uid)),
             Outcome::Refused(_) => ("refused", Reply::reason("invalid")),
             Outcome::Abandoned => ("abandoned", Reply::reason("unavailable")),
         };
@@ -136,10 +143,10 @@ impl Saving {
             };
             (node.pubsub.mailboxes()[route.worker].clone(), entry)
         });
-        if let Outcome::Stored { id, epoch } = outcome
+        if let Outcome::Stored { id, epoch, record } = outcome
             && !self.announced
         {
-            self.publish(id, epoch);
+            self.publish(id, epoch, record);
         }
         if let Some((mailbox, entry)) = answered {
             mailbox.push(entry);
@@ -147,10 +154,13 @@ impl Saving {
     }
 
     /// Tells the subscribers; those of a `behind` topic have no order by id to keep.
-    fn publish(self, id: u64, epoch: String) {
+    fn publish(self, id: u64, epoch: String, record: NewRecord) {
         let hub = &self.node.pubsub;
-        let topic = self.record.topic.clone();
-        let Broadcast { event, payload, .. } = announce(Some(id), self.record);
+        let Broadcast {
+            topic,
+            event,
+            payload,
+        } = announce(Some(id), record);
         match self.persist {
             Persist::Before => hub.record(RecordLetter {
                 topic,
@@ -172,6 +182,13 @@ impl Saving {
     }
 }
 
-fn placed(id: u64, uid: uuid::Uuid) -> Reply {
-    Reply::ok(Payload::from_value(&json!({ "id": id, "uid": uid })))
+/// The answer to a record: `{id, uid}`, or `{uid}` before it is stored.
+fn placed(id: Option<u64>, uid: Uuid) -> Reply {
+    #[derive(Serialize)]
+    struct Placed {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<u64>,
+        uid: Uuid,
+    }
+    Reply::ok(Payload::written(&Placed { id, uid }))
 }

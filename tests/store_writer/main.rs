@@ -98,7 +98,7 @@ fn one_lane() -> Config {
 
 fn id_of(outcome: &Outcome) -> u64 {
     match outcome {
-        Outcome::Stored { id, epoch } => {
+        Outcome::Stored { id, epoch, .. } => {
             assert!(!epoch.is_empty(), "an epoch comes with each place");
             *id
         }
@@ -129,6 +129,12 @@ async fn check_order(url: &str) {
     }
     let mut answered: Vec<Vec<NewRecord>> = vec![Vec::new(); TOPICS];
     while let Ok((record, outcome)) = bench.answers.try_recv() {
+        if let Outcome::Stored {
+            record: returned, ..
+        } = &outcome
+        {
+            assert_eq!(*returned, record);
+        }
         let place: usize = record
             .topic
             .after("t")

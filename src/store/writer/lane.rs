@@ -2,7 +2,7 @@
 //!
 //! It never has two batches under way, which is what keeps each topic's order.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,7 +71,7 @@ impl Lane {
         let Some(seen) = &self.seen else {
             return Vec::new();
         };
-        let topics: BTreeSet<&Topic> = records.iter().map(|record| &record.topic).collect();
+        let topics: HashSet<&Topic> = records.iter().map(|record| &record.topic).collect();
         let floor = |topic| seen.floor(topic);
         topics.into_iter().filter_map(floor).collect()
     }
@@ -158,14 +158,21 @@ impl Drop for Lane {
 fn answer(part: Batch, stored: store::Batch) {
     debug_assert_eq!(part.answers.len(), stored.answers.len());
     let epochs: HashMap<_, _> = stored.epochs.into_iter().collect();
-    for ((record, answer), appended) in part.records.iter().zip(part.answers).zip(stored.answers) {
+    for ((record, answer), appended) in part
+        .records
+        .into_iter()
+        .zip(part.answers)
+        .zip(stored.answers)
+    {
         // The store names the epoch of each topic of the batch.
         let epoch = epochs.get(&record.topic).cloned().unwrap_or_default();
         answer.give(match appended {
-            Appended::Stored { id } => Outcome::Stored { id, epoch },
+            Appended::Stored { id } => Outcome::Stored { id, epoch, record },
             // An earlier attempt at this very record was stored and only its answer was lost. Nobody was told
             // about it yet, so to the submitter it is stored now.
-            Appended::Known { id, uid } if uid == record.uid => Outcome::Stored { id, epoch },
+            Appended::Known { id, uid } if uid == record.uid => {
+                Outcome::Stored { id, epoch, record }
+            }
             Appended::Known { id, uid } => Outcome::Known { id, uid, epoch },
         });
     }
