@@ -54,4 +54,7 @@ pub mod decisions {
 
     #[doc = include_str!("decisions/0007-we-read-websocket-frames-ourselves.md")]
     pub mod we_read_websocket_frames_ourselves {}
+
+    #[doc = include_str!("decisions/0008-new-records-are-not-looked-up.md")]
+    pub mod new_records_are_not_looked_up {}
 }

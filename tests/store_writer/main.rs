@@ -2,6 +2,7 @@
 //!
 //! Answers are collected as they are given, so that their order is part of every test.
 
+mod bench;
 mod faulty;
 mod stress;
 #[path = "../support/mod.rs"]
@@ -10,15 +11,13 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bench::Bench;
 use fanfare::channel::NewRecord;
 use fanfare::protocol::Topic;
-use fanfare::store::{Completion, Config, Full, Lane, Metrics, Outcome, Range, Store, Writer};
+use fanfare::store::{Completion, Config, Full, Outcome, Range, Store};
 use faulty::{Fault, Faulty};
-use prometheus::Registry;
 use support::postgres::Postgres;
 use support::records::{custom, keyed, message, open};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 const LANE_RECORDS: usize = 10_000;
 
@@ -26,67 +25,6 @@ async fn migrated(url: &str) -> Arc<dyn Store> {
     let store = open(url).await;
     store.migrate().await.expect("migrated");
     store
-}
-
-/// A writer under test: its lanes, its answers in the order in which they were given.
-struct Bench {
-    writer: Writer,
-    lanes: Vec<Lane>,
-    registry: Registry,
-    answers: mpsc::UnboundedReceiver<(NewRecord, Outcome)>,
-    answer: mpsc::UnboundedSender<(NewRecord, Outcome)>,
-}
-
-impl Bench {
-    fn new(store: Arc<dyn Store>, config: &Config, lane_records: usize) -> Self {
-        let registry = Registry::new();
-        let metrics = Metrics::register(&registry).expect("registered");
-        let (writer, lanes) = Writer::new(store, config, lane_records, metrics);
-        let (answer, answers) = mpsc::unbounded_channel();
-        Self {
-            writer,
-            lanes,
-            registry,
-            answers,
-            answer,
-        }
-    }
-
-    fn run(&mut self) -> Vec<JoinHandle<()>> {
-        self.lanes
-            .drain(..)
-            .map(|lane| tokio::spawn(lane.run()))
-            .collect()
-    }
-
-    fn submit(&self, record: NewRecord) -> Result<(), Full> {
-        let (answer, of) = (self.answer.clone(), record.clone());
-        let completion: Completion = Box::new(move |outcome| {
-            answer.send((of, outcome)).expect("the test still listens");
-        });
-        self.writer.submit(record, completion)
-    }
-
-    async fn outcome(&mut self) -> Outcome {
-        self.answers.recv().await.expect("an answer").1
-    }
-
-    fn metric(&self, name: &str) -> f64 {
-        let families = self.registry.gather();
-        let family = families
-            .iter()
-            .find(|family| family.name() == name)
-            .expect(name);
-        let metric = &family.get_metric()[0];
-        match family.get_field_type() {
-            prometheus::proto::MetricType::COUNTER => metric.get_counter().get_value(),
-            prometheus::proto::MetricType::GAUGE => metric.get_gauge().get_value(),
-            prometheus::proto::MetricType::HISTOGRAM => {
-                metric.get_histogram().get_sample_count() as f64
-            }
-            other => panic!("{name} is a {other:?}"),
-        }
-    }
 }
 
 fn one_lane() -> Config {
