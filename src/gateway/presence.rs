@@ -18,7 +18,7 @@ use crate::pubsub::PubSub;
 const GATHER: Duration = Duration::from_millis(25);
 
 /// How often presence is ticked when nothing changes.
-const TICK: Duration = Duration::from_millis(500);
+const TICK: Duration = Duration::from_millis(250);
 
 /// The presence of a node and what drives it.
 pub(super) struct Driver {

@@ -300,28 +300,31 @@ impl Presence {
     }
 
     /// Makes heartbeats due and forgets silent nodes; to be called at least every second.
+    ///
+    /// [`pending`](Self::pending) turns true only when one of the two happened: whoever takes and ticks in turn would else never rest.
     pub fn tick(&self, now: Instant) {
-        let (state, blind) = {
+        let (state, blind, due) = {
             let mut link = self.link.lock();
             let slept = passed(link.ticked_at, now) > self.config.lease / 4;
             let blind = slept && link.ticked_at.is_some();
             link.ticked_at = Some(now);
-            if passed(link.beat_at, now) >= self.config.heartbeat {
+            let due = passed(link.beat_at, now) >= self.config.heartbeat;
+            if due {
                 link.beat_at = Some(now);
                 self.local.lock().journal.beat(Heartbeat::Due);
             }
-            (link.state, blind)
+            (link.state, blind, due)
         };
         let mut peers = self.peers.lock();
         if blind {
             // The node itself stood still; what the others said meanwhile is still to be read.
             peers.renew(now);
         }
-        if state == LinkState::Up {
-            peers.expire(&self.rooms, now);
-        }
+        let expired = state == LinkState::Up && peers.expire(&self.rooms, now);
         drop(peers);
-        self.signal();
+        if due || expired {
+            self.signal();
+        }
     }
 
     /// Notes that the link to the other nodes is down: nobody is taken for dead until it is back.

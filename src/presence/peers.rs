@@ -157,8 +157,8 @@ impl Peers {
         requests
     }
 
-    /// Forgets the nodes that were silent for too long.
-    pub(super) fn expire(&mut self, rooms: &Rooms, now: Instant) {
+    /// Forgets the nodes that were silent for too long; says whether there is something to tell or to ask for now.
+    pub(super) fn expire(&mut self, rooms: &Rooms, now: Instant) -> bool {
         let lease = self.config.lease;
         let silent = |peer: &Peer| now.saturating_duration_since(peer.heard_at) >= lease;
         let expired: Vec<u64> = self
@@ -167,6 +167,7 @@ impl Peers {
             .filter(|(_, peer)| silent(peer))
             .map(|(node, _)| *node)
             .collect();
+        let mut changed = !expired.is_empty();
         for node in expired {
             self.forget(rooms, node);
         }
@@ -176,8 +177,10 @@ impl Peers {
             for peer in self.nodes.values_mut().filter(|peer| peer.truncated) {
                 peer.truncated = false;
                 peer.doubt();
+                changed = true;
             }
         }
+        changed
     }
 
     /// Gives every node a whole lease from now on.

@@ -243,6 +243,36 @@ fn the_sign_is_given_once_until_diffs_are_taken() {
 }
 
 #[test]
+fn whoever_ticks_and_takes_when_told_to_rests_in_between() {
+    let start = crate::clock::now();
+    let (p, other) = (presence(), Presence::new(NODE + 1, Config::default()));
+    other.tick(start);
+    for message in other.take_messages(start) {
+        p.receive(&message, start + Duration::from_millis(250))
+            .unwrap();
+    }
+    p.take_diffs();
+    let woken = (0..24).filter(|half| {
+        let now = start + Duration::from_millis(500) * *half;
+        p.tick(now);
+        let woken = p.pending();
+        p.take_diffs();
+        p.take_messages(now);
+        woken
+    });
+    let woken: Vec<u32> = woken.collect();
+    let beats = [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22];
+    let (others, regular): (Vec<u32>, Vec<u32>) =
+        woken.iter().partition(|half| !beats.contains(half));
+    assert_eq!(regular, beats, "a heartbeat a second");
+    assert_eq!(
+        others,
+        [21],
+        "the silent node, once its lease of 10 s has ended"
+    );
+}
+
+#[test]
 fn changes_of_topics_without_subscribers_are_dropped() {
     let p = presence();
     track(&p, 1, "a", 0);
