@@ -94,7 +94,7 @@ impl Finding {
 pub struct Row {
     /// The scenario.
     pub scenario: &'static str,
-    /// The run that is the median, by its ratio to the floor or its figure.
+    /// The run that is the median, by its ratio to the floor, or by its figure where the goal is one.
     pub median: Finding,
     /// How many times the floor the median is.
     pub ratio: Option<f64>,
@@ -114,7 +114,12 @@ pub fn medians(scenario: &'static str, runs: &[Vec<Finding>]) -> Vec<Row> {
             let mut same: Vec<&Finding> = runs.iter().filter_map(|run| run.get(at)).collect();
             let figures = same.iter().map(|finding| finding.figure).collect();
             let lost = same.iter().map(|finding| finding.lost).sum();
-            let key = |finding: &Finding| finding.ratio().unwrap_or(finding.figure);
+            let key = |finding: &Finding| match finding.goal {
+                Goal::AtMost(_) | Goal::AtLeast(_) => finding.figure,
+                Goal::FloorTimesAtMost(_) | Goal::FloorTimesAtLeast(_) | Goal::Told => {
+                    finding.ratio().unwrap_or(finding.figure)
+                }
+            };
             same.sort_by(|a, b| key(a).total_cmp(&key(b)));
             let mut median = same[same.len() / 2].clone();
             median.lost = lost;
@@ -183,6 +188,19 @@ mod tests {
         assert_eq!(rows[0].figures, [9.0, 4.0, 6.0]);
         let rows = medians("s", &[run(9.0, 3.0, 7), run(4.0, 4.0, 0), run(6.0, 5.0, 0)]);
         assert_eq!(rows[0].verdict, Verdict::Lost);
+        let told = |figure, floor| {
+            vec![Finding {
+                floor: Some(floor),
+                ..Finding::new("x", figure, "×", Goal::AtMost(5.0))
+            }]
+        };
+        let rows = medians("s", &[told(9.0, 3.0), told(4.0, 4.0), told(6.0, 5.0)]);
+        assert_eq!(
+            (rows[0].median.figure, rows[0].verdict),
+            (6.0, Verdict::Missed)
+        );
+        let rows = medians("s", &[told(9.0, 9.0), told(4.0, 1.0), told(5.0, 1.2)]);
+        assert_eq!((rows[0].median.figure, rows[0].verdict), (5.0, Verdict::Ok));
         assert!(medians("s", &[]).is_empty());
     }
 }
