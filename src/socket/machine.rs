@@ -173,7 +173,8 @@ impl Socket {
                 );
             }
             Ok(message) => self.admit(message, now, out),
-            Err(_) => {
+            Err(error) => {
+                tracing::debug!(%error, "a frame is no message");
                 self.around.metrics.malformed.inc();
                 self.malformed = self.malformed.saturating_add(1);
                 if self.malformed >= MALFORMED_MAX {
@@ -415,6 +416,7 @@ impl Socket {
     }
 
     pub(super) fn unmatched(&self, message: &Message, out: &mut Vec<Output>) {
+        tracing::debug!(topic = %message.topic, "no channel has this topic");
         let reply = Reply::reason("unmatched topic");
         self.answer(
             None,
@@ -432,6 +434,7 @@ impl Socket {
     }
 
     pub(super) fn refuse(&self, message: &Message, reason: &str, out: &mut Vec<Output>) {
+        tracing::debug!(topic = %message.topic, reason, "a message is refused");
         let reply = Reply::reason(reason);
         let (join_ref, reference) = (message.join_ref.as_ref(), message.reference.as_ref());
         self.answer(join_ref, reference, &message.topic, &reply, out);

@@ -176,6 +176,7 @@ impl Socket {
         self.answer_join(at, asked, &Reply::error(response), out);
         // A refused channel was never joined: it goes without `terminate` and without its effects.
         let entry = self.entries.remove(at);
+        tracing::debug!(topic = %entry.topic, "a join is refused");
         self.count_gone(&entry);
         out.push(Output::Left { channel: entry.id });
         self.redispatch(entry.waiting, out);

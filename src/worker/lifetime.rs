@@ -70,6 +70,8 @@ pub(super) fn open(worker: &Rc<Worker>, opened: Opened) -> Rc<Connection> {
         .sockets
         .with_label_values(&[&worker.index.to_string()])
         .inc();
+    let (id, at) = (connection.id.serial, worker.index);
+    tracing::debug!(worker = at, socket = id, transport, "a socket opened");
     connection
 }
 
@@ -86,6 +88,8 @@ pub(super) fn finish(worker: &Rc<Worker>, connection: &Rc<Connection>, code: u16
         .try_remove(connection.id.slot as usize);
     let (metrics, transport) = (&worker.node.metrics, connection.link.label());
     metrics.count_closed(code);
+    let (id, at) = (connection.id.serial, worker.index);
+    tracing::debug!(worker = at, socket = id, transport, code, "a socket closed");
     metrics.connections.with_label_values(&[transport]).dec();
     metrics
         .sockets
