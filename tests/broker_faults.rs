@@ -312,4 +312,9 @@ async fn a_url_that_cannot_work_is_refused_clearly() {
     )
     .await;
     check_refused(Some(format!("redis://:sesame@{silent}")), "does not answer").await;
+    let hangs_up = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = hangs_up.local_addr().unwrap();
+    std::thread::spawn(move || hangs_up.accept().map(drop));
+    let url = format!("redis://:sesame@{at}");
+    check_refused(Some(url), "closed the connection").await;
 }

@@ -4,11 +4,13 @@
 
 mod support;
 
-use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
 use support::cluster::Cluster;
 use support::node::{Setup, fanfare};
+use support::port::free_port;
 use support::redis::Redis;
 use support::token::SECRET;
 
@@ -37,15 +39,9 @@ fn sound() -> Setup {
     Setup::new().secret(SECRET)
 }
 
-/// A port that nobody listens on.
-fn silent_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound port").port()
-}
-
 #[test]
 fn a_redis_that_does_not_answer_is_named() {
-    let url = format!("redis://127.0.0.1:{}/", silent_port());
+    let url = format!("redis://127.0.0.1:{}/", free_port());
     // Redis with SQLite is warned about, which is not what this is about.
     let setup = sound().redis(&url).flag("--log-level", "error");
     check(setup, 1, &["redis"]);
@@ -58,10 +54,7 @@ fn a_redis_url_of_another_scheme_is_refused() {
 
 #[test]
 fn a_postgres_that_does_not_answer_is_named_without_its_password() {
-    let url = format!(
-        "postgres://ada:swordfish@127.0.0.1:{}/scores",
-        silent_port()
-    );
+    let url = format!("postgres://ada:swordfish@127.0.0.1:{}/scores", free_port());
     check(sound().database(&url), 1, &["database"]);
     let done = sound().database(&url).run(LIMIT);
     assert!(!done.stderr.contains("swordfish"), "{}", done.stderr);
@@ -139,7 +132,7 @@ fn a_file_that_is_not_there_is_named() {
 
 #[test]
 fn redis_without_a_secret_is_refused() {
-    let url = format!("redis://127.0.0.1:{}/", silent_port());
+    let url = format!("redis://127.0.0.1:{}/", free_port());
     check(Setup::new().redis(&url), 2, &["secret"]);
 }
 
@@ -152,7 +145,7 @@ fn a_short_secret_is_refused_without_showing_it() {
 
 #[test]
 fn check_says_what_is_missing_and_fails() {
-    let silent = format!("postgres://ada@127.0.0.1:{}/scores", silent_port());
+    let silent = format!("postgres://ada@127.0.0.1:{}/scores", free_port());
     let done = fanfare(&["check", "--database-url", &silent], SECRET);
     assert_eq!(done.code, Some(1), "{done:?}");
     let said = format!("{}{}", done.stdout, done.stderr);
@@ -162,6 +155,20 @@ fn check_says_what_is_missing_and_fails() {
     );
     let done = fanfare(&["check", "--database-url", "sqlite::memory:"], SECRET);
     assert_eq!(done.code, Some(0), "{done:?}");
+}
+
+/// Takes the one place of a Redis, once whoever had it has gone.
+fn only_client(port: u16) -> TcpStream {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("Redis listens");
+        let mut answer = [0; 5];
+        let asked = stream.write_all(b"PING\r\n");
+        if asked.and_then(|()| stream.read_exact(&mut answer)).is_ok() && &answer == b"+PONG" {
+            return stream;
+        }
+        assert!(Instant::now() < end, "its place is never free");
+    }
 }
 
 #[test]
@@ -182,6 +189,15 @@ fn check_says_which_servers_of_redis_it_found() {
     let found = "cluster, masters: 3, replicas: 0, sharded pub/sub in 16 lanes";
     assert!(
         done.code == Some(0) && done.stdout.contains(found),
+        "{done:?}"
+    );
+    let full = Redis::start_with(&["--maxclients", "1"]);
+    let _only = only_client(full.port());
+    let done = check(&full.url());
+    // Its own words, or what it does while it says them.
+    let why = ["`maxclients` connected", "max number of clients reached"];
+    assert!(
+        done.code == Some(1) && why.iter().any(|why| done.stdout.contains(why)),
         "{done:?}"
     );
     let done = check(&format!("redis+sentinel://127.0.0.1:{}/main", redis.port()));

@@ -32,6 +32,8 @@ pub enum ConnectError {
     CaFile(PathBuf, std::io::Error),
     /// Redis refused, or there is nobody at the address.
     Refused(String, RedisError),
+    /// Redis took the connection and closed it.
+    HungUp(String, RedisError),
     /// Redis did not answer in time.
     Timeout(String),
     /// The sentinels or the servers of a cluster do not say where to go.
@@ -53,6 +55,11 @@ impl fmt::Display for ConnectError {
                 )
             }
             Self::Refused(address, cause) => write!(f, "cannot use redis at {address}: {cause}"),
+            // Redis says why before it closes, but our first command breaks the connection before that is read.
+            Self::HungUp(address, cause) => write!(
+                f,
+                "redis at {address} closed the connection ({cause}): it does so in protected mode, and with `maxclients` connected"
+            ),
             Self::Timeout(address) => write!(f, "redis at {address} does not answer"),
             Self::Unknown(why) => f.write_str(why),
             Self::Entropy => f.write_str("the operating system gave no random number"),
@@ -63,7 +70,7 @@ impl fmt::Display for ConnectError {
 impl std::error::Error for ConnectError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Refused(_, cause) => Some(cause),
+            Self::Refused(_, cause) | Self::HungUp(_, cause) => Some(cause),
             Self::CaFile(_, cause) => Some(cause),
             Self::NoUrl | Self::Url(_) | Self::Timeout(_) | Self::Unknown(_) | Self::Entropy => {
                 None
@@ -113,7 +120,15 @@ impl Way {
         let client =
             client.map_err(|cause| ConnectError::Url(format!("cannot be used: {cause}")))?;
         let connection = client.get_multiplexed_async_connection_with_config(&how);
-        self.answered(&name, connection).await
+        let connection = self.answered(&name, connection).await;
+        connection.map_err(|error| match error {
+            ConnectError::Refused(name, cause)
+                if cause.is_connection_dropped() && !cause.is_connection_refusal() =>
+            {
+                ConnectError::HungUp(name, cause)
+            }
+            other => other,
+        })
     }
 
     /// Waits for the answer of a server.
