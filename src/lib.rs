@@ -1,7 +1,7 @@
 //! Fanfare: a horizontally scaled pub/sub gateway for the Phoenix Channels protocol.
 //!
 //! The modules are floors of a house: imports go down only (`tests/architecture.rs` holds them).
-//! Floor 0 is [`protocol`], [`auth`], [`clock`], [`backoff`], [`limits`] and [`metrics`]; floor 1 is [`channel`],
+//! Floor 0 is [`protocol`], [`auth`], [`clock`], [`backoff`], [`limits`], [`metrics`] and [`tls`]; floor 1 is [`channel`],
 //! [`channels`] and [`socket`]; floor 2 is [`broker`], [`pubsub`], [`presence`], [`store`] and
 //! [`transport`]; floor 3 is [`worker`]; floor 4 is [`http`]; floor 5 is [`gateway`], [`drain`] and
 //! [`config`]. The [`manual`] says what all of it promises, speaks and needs.
@@ -24,5 +24,6 @@ pub mod protocol;
 pub mod pubsub;
 pub mod socket;
 pub mod store;
+pub mod tls;
 pub mod transport;
 pub mod worker;

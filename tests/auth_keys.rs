@@ -4,7 +4,6 @@
 
 mod support;
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fanfare::auth::{Config, KeyError, KeyUrl, TokenError, Verifier};
 use serde_json::{Value, json};
-use support::http;
 use support::key_server::KeyServer;
-use support::node::Setup;
-use support::phoenix::{Socket, Version};
 use support::signer::{ALGORITHMS, Signer, jwks};
 use support::token::{self, FUTURE, PAST, SECRET};
 use tempfile::TempDir;
@@ -434,60 +430,4 @@ fn a_set_is_fetched_at_its_interval() {
     server.await_requests(server.requests() + 3);
     assert_eq!(sub(&verifier, &token), ok());
     running.abort();
-}
-
-#[test]
-fn a_node_starts_without_its_issuer_and_takes_tokens_once_it_is_there() {
-    let signer = Signer::new("ES256");
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let url = format!("http://{}/keys", listener.local_addr().expect("bound"));
-    drop(listener);
-    let setup = Setup::new().env("FANFARE_AUTH__JWKS_URL", &url);
-    let node = setup.flag("--anonymous", "allow").start();
-    assert!(node.log().contains("keys cannot be read"), "{}", node.log());
-    let knock = |kid: &str| {
-        let token = signer.jwt(Some(kid), &claims());
-        Socket::try_open(node.clients, Version::V2, &token).map_err(|said| said.status)
-    };
-    Socket::open(node.clients, "").joined("chat_room:a", &json!({}));
-    let address = url.trim_start_matches("http://").trim_end_matches("/keys");
-    let listener = TcpListener::bind(address).expect("the port is still free");
-    let server = KeyServer::on(listener, &jwks(&[signer.jwk("a")]));
-    // The token waits at the door while its key is fetched.
-    knock("a").expect("accepted").joined("user:42", &json!({}));
-    assert_eq!(knock("b").err(), Some(403));
-    assert_eq!(knock("a").err(), None);
-    assert_eq!(server.requests(), 1);
-    // Without a secret there is nothing that HS256 could be verified with.
-    let shared = Socket::try_open(node.clients, Version::V2, &token::player("42", "ada"));
-    assert_eq!(shared.err().map(|said| said.status), Some(403));
-    let dev = http::get(node.clients, "/dev/token?name=ada");
-    assert_eq!(
-        dev.status, 404,
-        "a node with an issuer is not in development"
-    );
-}
-
-#[test]
-fn check_says_how_many_keys_are_there() {
-    let signer = Signer::new("RS256");
-    let server = KeyServer::start(&jwks(&[signer.jwk("a")]));
-    let check = |server: &KeyServer| {
-        let setup = Setup::new().env("FANFARE_AUTH__JWKS_URL", &server.url());
-        let setup = setup.flag("--database-url", "sqlite::memory:");
-        setup
-            .flag("check", "--no-migrate")
-            .run(Duration::from_secs(20))
-    };
-    let good = check(&server);
-    assert_eq!(good.code, Some(0), "{good:?}");
-    assert!(
-        good.stdout.contains("public keys    ok      1 read"),
-        "{good:?}"
-    );
-    server.serve("{}");
-    let bad = check(&server);
-    assert_eq!(bad.code, Some(1), "{bad:?}");
-    assert!(bad.stdout.contains("public keys    FAILED"), "{bad:?}");
-    assert!(!format!("{good:?}{bad:?}").contains("swordfish"), "{bad:?}");
 }

@@ -6,7 +6,6 @@
 mod broker_node;
 mod support;
 
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +18,7 @@ use fanfare::broker::{
 };
 use fanfare::protocol::Payload;
 use futures_util::future::join_all;
+use support::https::Certificates;
 use support::redis::Redis;
 
 /// What holds for one node of any broker.
@@ -397,57 +397,14 @@ async fn the_url_carries_user_and_password() {
     );
 }
 
-/// Makes a certificate; signed by `authority` when there is one.
-fn certificate(dir: &std::path::Path, name: &str, authority: Option<&str>) {
-    let path = |name: &str| dir.join(name).into_os_string();
-    let mut openssl = Command::new("openssl");
-    openssl
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "2",
-        ])
-        .args(["-subj", &format!("/CN={name}"), "-keyout"])
-        .arg(path(&format!("{name}.key")))
-        .arg("-out")
-        .arg(path(&format!("{name}.crt")));
-    if let Some(authority) = authority {
-        openssl
-            .arg("-CA")
-            .arg(path(&format!("{authority}.crt")))
-            .arg("-CAkey")
-            .arg(path(&format!("{authority}.key")))
-            .args([
-                "-addext",
-                "subjectAltName=IP:127.0.0.1",
-                "-addext",
-                "basicConstraints=critical,CA:FALSE",
-            ]);
-    }
-    let made = openssl.output().expect("openssl is installed");
-    assert!(
-        made.status.success(),
-        "{}",
-        String::from_utf8_lossy(&made.stderr)
-    );
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_is_spoken_and_verified() {
-    let dir = tempfile::tempdir().unwrap();
-    certificate(dir.path(), "authority", None);
-    certificate(dir.path(), "server", Some("authority"));
-    let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-    let redis = Redis::start_tls(&file("server.crt"), &file("server.key"));
+    let certificates = Certificates::new();
+    let text = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();
+    let redis = Redis::start_tls(&text(certificates.server()), &text(certificates.key()));
     let at = format!("127.0.0.1:{}", redis.port());
     let trusting = Config {
-        ca_file: Some(file("authority.crt").into()),
+        ca_file: Some(certificates.authority()),
         ..config(&format!("rediss://{at}"))
     };
     check_reachable(&trusting).await;
@@ -458,7 +415,7 @@ async fn tls_is_spoken_and_verified() {
     .await;
     assert!(said.contains("certificate"), "{said}");
     let said = refusal(&Config {
-        ca_file: Some(file("missing.crt").into()),
+        ca_file: Some("missing.crt".into()),
         ..trusting
     })
     .await;

@@ -28,6 +28,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("auth.issuer", "us"),
     ("auth.audience", "them"),
     ("auth.jwks_url", "https://issuer.example/jwks.json"),
+    ("auth.jwks_ca_file", "ca.pem"),
     ("players.auto_create", "false"),
     ("transport.origins", "off"),
     ("transport.longpoll", "false"),

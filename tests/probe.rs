@@ -6,6 +6,7 @@ mod support;
 
 use std::process::Command;
 
+use support::https::{Certificates, Site};
 use support::node::Setup;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -69,4 +70,28 @@ fn a_probe_tells_what_serves_from_what_does_not() {
     let (code, _, why) = probe(&["--url", &plain]);
     assert_eq!(code, Some(1));
     assert!(why.starts_with("fanfare: GET failed: no TLS: "), "{why}");
+}
+
+#[test]
+fn a_probe_trusts_the_authority_it_is_given() {
+    let certificates = Certificates::new();
+    let files = tempfile::TempDir::new().expect("a directory");
+    std::fs::write(files.path().join("readyz"), "ok").expect("written");
+    let site = Site::start(&certificates, files.path());
+    let url = format!("https://localhost:{}/readyz", site.port);
+    let authority = certificates.authority();
+    let authority = authority.to_str().expect("UTF-8");
+    serves(&["--url", &url, "--ca-file", authority], &url);
+    let (code, _, why) = probe(&["--url", &url]);
+    assert_eq!(code, Some(1));
+    assert!(
+        why.contains("no TLS: ") && why.contains("UnknownIssuer"),
+        "{why}"
+    );
+    let (code, _, why) = probe(&["--url", &url, "--ca-file", "missing.pem"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        why.starts_with("fanfare: --ca-file: missing.pem: "),
+        "{why}"
+    );
 }

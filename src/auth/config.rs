@@ -52,6 +52,8 @@ pub struct Config {
     pub jwks_file: Option<PathBuf>,
     /// Where a JWK Set of public keys for JWTs is published. Default: none.
     pub jwks_url: Option<KeyUrl>,
+    /// A PEM file of the authority that signed the certificate of `jwks_url`; read at the start. Default: those of the public web.
+    pub jwks_ca_file: Option<PathBuf>,
     /// How often `jwks_url` is fetched, at least 10 s. Default 300 s.
     pub jwks_refresh: Duration,
 }
@@ -79,6 +81,7 @@ impl Default for Config {
             public_key_file: None,
             jwks_file: None,
             jwks_url: None,
+            jwks_ca_file: None,
             jwks_refresh: Duration::from_secs(300),
         }
     }
@@ -101,6 +104,7 @@ impl fmt::Debug for Config {
             .field("public_key_file", &self.public_key_file)
             .field("jwks_file", &self.jwks_file)
             .field("jwks_url", &self.jwks_url)
+            .field("jwks_ca_file", &self.jwks_ca_file)
             .field("jwks_refresh", &self.jwks_refresh)
             .finish()
     }
@@ -126,7 +130,7 @@ pub enum KeyError {
     Absent,
     /// The named secret is shorter than [`SECRET_BYTES_MIN`].
     TooShort(&'static str),
-    /// A file of public keys can't be used.
+    /// A file of public keys, or of the authority of their URL, can't be used.
     Unusable {
         /// The setting that names it.
         setting: &'static str,

@@ -11,8 +11,8 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::header::{ACCEPT, CONNECTION, HOST, USER_AGENT};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -133,26 +133,10 @@ impl fmt::Debug for KeyUrl {
     }
 }
 
-/// Makes the TLS settings of a fetch: the issuers of the web.
-pub fn web_tls() -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    tls(roots)
-}
-
-fn tls(roots: RootCertStore) -> Arc<ClientConfig> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring has the suites of TLS 1.2 and 1.3")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Arc::new(config)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls;
 
     #[test]
     fn the_way_to_keys_is_protected() {
@@ -173,7 +157,7 @@ mod tests {
     }
 
     /// Makes a certificate for localhost, and a server that shows it and answers one request.
-    fn server() -> (u16, RootCertStore) {
+    fn server() -> (u16, tempfile::TempDir) {
         use rustls::pki_types::pem::PemObject;
         use rustls::pki_types::{CertificateDer, PrivateKeyDer};
         use std::io::{Read, Write};
@@ -190,8 +174,6 @@ mod tests {
         assert!(made.unwrap().status.success());
         let certificate = CertificateDer::from_pem_file(dir.path().join("c")).unwrap();
         let key = PrivateKeyDer::from_pem_file(dir.path().join("k")).unwrap();
-        let mut roots = RootCertStore::empty();
-        roots.add(certificate.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -209,16 +191,16 @@ mod tests {
             let _ = stream.read(&mut [0; 1024]);
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
         });
-        (port, roots)
+        (port, dir)
     }
 
     #[tokio::test]
     async fn a_certificate_must_be_of_a_known_issuer_and_for_that_host() {
         let check = async |host: &str, known: bool| {
-            let (port, roots) = server();
+            let (port, dir) = server();
             let url = KeyUrl::parse(&format!("https://{host}:{port}/keys")).unwrap();
-            let tls = if known { tls(roots) } else { web_tls() };
-            url.fetch(&tls).await
+            let file = known.then(|| dir.path().join("c"));
+            url.fetch(&tls::client(file.as_deref()).unwrap()).await
         };
         assert_eq!(check("localhost", true).await.as_deref(), Ok(&b"{}"[..]));
         let unknown = check("localhost", false).await.unwrap_err();

@@ -15,9 +15,10 @@ use rustls::ClientConfig;
 use tokio::sync::{Notify, watch};
 
 use super::config::Config;
-use super::key_url::{self, KEY_SET_BYTES_MAX, KeyUrl};
+use super::key_url::{KEY_SET_BYTES_MAX, KeyUrl};
 use super::public_key::{PublicKey, Scheme};
 use super::{TokenError, jwk, spki};
+use crate::tls;
 
 /// How often a file is looked at; it is read only when it changed.
 const FILE_POLL: Duration = Duration::from_secs(5);
@@ -67,17 +68,25 @@ struct Source {
 }
 
 impl Keyring {
-    /// Takes the places that the settings name; nothing is read yet.
-    pub fn new(config: &Config) -> Self {
+    /// Takes the places that the settings name; no key is read yet.
+    ///
+    /// # Errors
+    /// The setting and one line, when the file of the authority can't be used.
+    pub fn new(config: &Config) -> Result<Self, (&'static str, String)> {
         let pem = config.public_key_file.clone().map(Place::Pem);
         let jwks = config.jwks_file.clone().map(Place::Jwks);
-        let url = config.jwks_url.clone().map(|url| Place::Url {
-            url,
-            tls: key_url::web_tls(),
-            every: config.jwks_refresh,
+        let url = config.jwks_url.clone().map(|url| {
+            let tls = tls::client(config.jwks_ca_file.as_deref());
+            Ok(Place::Url {
+                url,
+                tls: tls.map_err(|why| ("auth.jwks_ca_file", why))?,
+                every: config.jwks_refresh,
+            })
         });
-        let places = [pem, jwks, url];
-        Self(places.into_iter().flatten().map(Source::new).collect())
+        let places = [pem, jwks, url.transpose()?];
+        Ok(Self(
+            places.into_iter().flatten().map(Source::new).collect(),
+        ))
     }
 
     /// Says whether there is no place that keys could come from.

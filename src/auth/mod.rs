@@ -28,7 +28,7 @@ use std::fmt;
 pub use config::{Config, Digest, KeyError, Players, SECRET_BYTES_MIN, random_secret};
 pub use jwk::KEYS_MAX;
 pub use jwt::Algorithm;
-pub use key_url::{FETCH_TIMEOUT, KEY_SET_BYTES_MAX, KeyUrl, web_tls};
+pub use key_url::{FETCH_TIMEOUT, KEY_SET_BYTES_MAX, KeyUrl};
 pub use mac::Hs;
 pub use public_key::Scheme;
 pub use verifier::{TOKEN_BYTES_MAX, Verifier};

@@ -48,13 +48,12 @@ impl Verifier {
         let base = long_enough("secret_key_base", config.secret_key_base.as_deref())?;
         let own = long_enough("auth.jwt_secret", config.jwt_secret.as_deref())?;
         let jwt = own.or(base).map(Key::of_secret);
-        let keyring = Keyring::new(config);
+        let unusable = |(setting, why)| KeyError::Unusable { setting, why };
+        let keyring = Keyring::new(config).map_err(unusable)?;
         if jwt.is_none() && keyring.is_empty() {
             return Err(KeyError::Absent);
         }
-        keyring
-            .read_files()
-            .map_err(|(setting, why)| KeyError::Unusable { setting, why })?;
+        keyring.read_files().map_err(unusable)?;
         Ok(Self {
             phoenix: base.map(|secret| {
                 Key::derived(

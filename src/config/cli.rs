@@ -3,6 +3,7 @@
 //! It never reads a setting's value; the table of settings does, so that a secret can't be repeated here.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
@@ -59,6 +60,8 @@ pub struct Probe {
     pub topic: Option<String>,
     /// A player to connect as, with a token of the configured secret.
     pub sub: Option<String>,
+    /// A PEM file of the authority that signed the node's (or its balancer's) certificate. Default: those of the public web.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Why there is nothing to do.
@@ -144,7 +147,8 @@ fn program() -> clap::Command {
             command("probe", "Connects to a node as a client does, heartbeats, joins and leaves; or GETs a path")
                 .arg(required("url", "URL", "A socket, such as ws://127.0.0.1:4000/socket, or http://127.0.0.1:4001/readyz"))
                 .arg(optional("topic", "TOPIC", "A topic to join and leave [default: none]"))
-                .arg(optional("sub", "ID", "A player to connect as, with a token of the configured secret [default: none]")),
+                .arg(optional("sub", "ID", "A player to connect as, with a token of the configured secret [default: none]"))
+                .arg(optional("ca-file", "FILE", "PEM file of the authority behind wss:// or https:// [default: the public web's authorities]")),
         )
 }
 
@@ -197,21 +201,32 @@ fn probe(matches: &ArgMatches) -> Result<Probe, Refusal> {
     let text = |name: &str| matches.get_one::<String>(name).cloned();
     let url = text("url").unwrap_or_default();
     let (topic, sub) = (text("topic"), text("sub"));
+    let ca_file = text("ca-file").map(PathBuf::from);
     let scheme = Url::parse(&url)
         .ok()
         .filter(Url::has_host)
         .map(|url| url.scheme().to_owned());
     match scheme.as_deref() {
-        Some("ws" | "wss") => Ok(Probe { url, topic, sub }),
-        Some("http" | "https") if topic.is_none() && sub.is_none() => Ok(Probe { url, topic, sub }),
-        Some("http" | "https") => Err(Refusal::Usage(String::from(
-            "--topic and --sub are for a socket, such as --url ws://127.0.0.1:4000/socket",
-        ))),
+        Some("ws" | "wss") => {}
+        Some("http" | "https") if topic.is_none() && sub.is_none() => {}
+        Some("http" | "https") => {
+            return Err(Refusal::Usage(String::from(
+                "--topic and --sub are for a socket, such as --url ws://127.0.0.1:4000/socket",
+            )));
+        }
         // The URL may hold a token, so it is not repeated.
-        _ => Err(Refusal::Usage(String::from(
-            "--url: must be ws://, wss://, http:// or https://, such as ws://127.0.0.1:4000/socket",
-        ))),
+        _ => {
+            return Err(Refusal::Usage(String::from(
+                "--url: must be ws://, wss://, http:// or https://, such as ws://127.0.0.1:4000/socket",
+            )));
+        }
     }
+    Ok(Probe {
+        url,
+        topic,
+        sub,
+        ca_file,
+    })
 }
 
 fn refusal(error: clap::Error) -> Refusal {

@@ -19,9 +19,10 @@ use tokio_tungstenite::tungstenite::Message;
 use url::{Host, Position, Url};
 
 use super::Failure;
-use crate::auth::{Verifier, web_tls};
+use crate::auth::Verifier;
 use crate::clock;
 use crate::config::{Probe, Settings};
+use crate::tls;
 
 /// How long each step may take.
 const STEP: Duration = Duration::from_secs(5);
@@ -37,14 +38,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 /// Asks a path of HTTP for a 2xx, or goes through a socket as a client does.
 pub(super) async fn probe(settings: &Settings, probe: &Probe) -> Result<(), Failure> {
     let mut url = Url::parse(&probe.url).map_err(|why| Failure(format!("--url: {why}")))?;
+    let tls = tls::client(probe.ca_file.as_deref());
+    let tls = TlsConnector::from(tls.map_err(|why| Failure(format!("--ca-file: {why}")))?);
     match url.scheme() {
-        "http" | "https" => step("GET", status(&url)).await?,
+        "http" | "https" => step("GET", status(&url, &tls)).await?,
         _ => {
             if let Some(sub) = &probe.sub {
                 let token = token(settings, sub)?;
                 url.query_pairs_mut().append_pair("token", &token);
             }
-            socket(url.clone(), probe.topic.as_deref()).await?;
+            socket(url.clone(), probe.topic.as_deref(), &tls).await?;
         }
     }
     // A token may be in the query.
@@ -66,8 +69,8 @@ fn token(settings: &Settings, sub: &str) -> Result<String, Failure> {
 }
 
 /// GETs a path; whatever is not 2xx fails.
-async fn status(url: &Url) -> Result<(), String> {
-    let wire = connect(url).await?;
+async fn status(url: &Url, tls: &TlsConnector) -> Result<(), String> {
+    let wire = connect(url, tls).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(wire))
         .await
         .map_err(|error| error.to_string())?;
@@ -91,7 +94,7 @@ async fn status(url: &Url) -> Result<(), String> {
 }
 
 /// Connects, heartbeats, and joins and leaves a topic when one is given.
-async fn socket(mut url: Url, topic: Option<&str>) -> Result<(), Failure> {
+async fn socket(mut url: Url, topic: Option<&str>, tls: &TlsConnector) -> Result<(), Failure> {
     if !url.path().trim_end_matches('/').ends_with("/websocket") {
         let path = format!("{}/websocket", url.path().trim_end_matches('/'));
         url.set_path(&path);
@@ -100,7 +103,7 @@ async fn socket(mut url: Url, topic: Option<&str>) -> Result<(), Failure> {
         url.query_pairs_mut().append_pair("vsn", "2.0.0");
     }
     let mut socket = step("connect", async {
-        let wire = connect(&url).await?;
+        let wire = connect(&url, tls).await?;
         let (socket, _) = tokio_tungstenite::client_async(url.as_str(), wire)
             .await
             .map_err(|error| error.to_string())?;
@@ -122,7 +125,7 @@ async fn socket(mut url: Url, topic: Option<&str>) -> Result<(), Failure> {
 }
 
 /// Connects to the host of a URL, with TLS where its scheme says so.
-async fn connect(url: &Url) -> Result<Box<dyn Wire>, String> {
+async fn connect(url: &Url, tls: &TlsConnector) -> Result<Box<dyn Wire>, String> {
     let host = match url.host() {
         Some(Host::Domain(name)) => name.to_owned(),
         Some(Host::Ipv4(address)) => address.to_string(),
@@ -137,7 +140,7 @@ async fn connect(url: &Url) -> Result<Box<dyn Wire>, String> {
         return Ok(Box::new(stream));
     }
     let name = ServerName::try_from(host).map_err(|error| error.to_string())?;
-    let stream = TlsConnector::from(web_tls())
+    let stream = tls
         .connect(name, stream)
         .await
         .map_err(|error| format!("no TLS: {error}"))?;

@@ -47,7 +47,7 @@ pub use local::Owner;
 /// Called when [`Presence::pending`] turns true; it must be quick and not call back.
 pub type OnChange = Arc<dyn Fn() + Send + Sync>;
 
-/// The settings under `[presence]`.
+/// The bounds and times of presence; a node has the defaults, there are no settings for them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Presences of this node's channels. Default 1,000,000. Then: track is refused.

@@ -8,6 +8,7 @@ pub mod chromium;
 pub mod cluster;
 pub mod disk;
 pub mod http;
+pub mod https;
 pub mod journey;
 pub mod key_server;
 pub mod limited;

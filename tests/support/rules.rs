@@ -26,7 +26,7 @@ const WORDS_REFUSED: [&str; 14] = [
 ];
 
 /// Every module and the floor it is on.
-const FLOORS: [(&str, u8); 21] = [
+const FLOORS: [(&str, u8); 22] = [
     ("main", 5),
     ("gateway", 5),
     ("drain", 5),
@@ -46,12 +46,14 @@ const FLOORS: [(&str, u8); 21] = [
     ("clock", 0),
     ("backoff", 0),
     ("limits", 0),
+    ("tls", 0),
     ("metrics", 0),
     ("manual", 0),
 ];
 
 /// The arrows between modules of one floor.
-const ARROWS: [(&str, &str); 10] = [
+const ARROWS: [(&str, &str); 11] = [
+    ("auth", "tls"),
     ("socket", "channel"),
     ("channels", "channel"),
     ("pubsub", "broker"),

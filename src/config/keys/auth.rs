@@ -129,6 +129,15 @@ pub(super) const KEYS: &[Key] = &[
     .secret(),
     Key::new(
         "auth",
+        "jwks_ca_file",
+        "",
+        Unit::Text,
+        "PEM file of the authority that signed the certificate of `auth.jwks_url`; read at the start.",
+        |draft, text| put_some(&mut draft.settings.auth.jwks_ca_file, path(text)),
+    )
+    .by_default("the public web's authorities"),
+    Key::new(
+        "auth",
         "jwks_refresh",
         "5m",
         Unit::Duration,

@@ -35,6 +35,7 @@ SAMPLES = {
     "auth.public_key_file": "/etc/keys/jwt.pem",
     "auth.jwks_file": "/etc/keys/jwks.json",
     "auth.jwks_url": "https://issuer.example.com/jwks.json",
+    "auth.jwks_ca_file": "/etc/keys/issuer.pem",
     "broker.ca_file": "/etc/keys/ca.pem",
     "transport.trusted_proxies": ["10.0.0.0/8", "192.168.0.0/16"],
 }
