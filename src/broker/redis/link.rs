@@ -13,7 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use redis::{ErrorKind, PushInfo, PushKind, RedisError, ServerErrorKind, Value};
 use tokio::sync::Notify;
-use tokio::time::{MissedTickBehavior, sleep};
+use tokio::time::sleep;
 
 use super::channels::Push;
 use super::dial::{ConnectError, Dialed};
@@ -22,6 +22,7 @@ use super::lane::Shared;
 use super::probe;
 use super::subscriptions::Acknowledged;
 use crate::backoff::Backoff;
+use crate::clock;
 use crate::protocol::Topic;
 
 /// Commands that wait for their acknowledgements; what comes meanwhile gathers into the next ones.
@@ -30,8 +31,9 @@ const COMMANDS_IN_FLIGHT: usize = 16;
 /// The shortest delay between two attempts to reconnect.
 pub(super) const RECONNECT_FIRST: Duration = Duration::from_millis(50);
 
-/// How often the holes are looked at.
+/// How often the holes are looked at, and how often it is looked while there are none.
 const TICK: Duration = Duration::from_millis(50);
+const REST: Duration = Duration::from_secs(1);
 
 /// A connection that listens. Dropping it closes it.
 pub(super) struct Link {
@@ -128,8 +130,7 @@ async fn serve(shared: &Shared, link: &Link) -> Loss {
     let mut dead = pin!(dead);
     let mut deaf = pin!(probe::watch(shared, connection.clone()));
     let mut moved = pin!(shared.dialer.moved(&link.dialed.server));
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut tick = pin!(sleep(TICK));
     loop {
         while in_flight.len() < COMMANDS_IN_FLIGHT {
             let commands = shared.next_commands(link);
@@ -154,7 +155,11 @@ async fn serve(shared: &Shared, link: &Link) -> Loss {
             }
             loss = &mut dead => return loss,
             loss = &mut deaf => return loss,
-            _ = ticks.tick() => shared.reception.tick(),
+            () = &mut tick => {
+                let pause = if shared.reception.tick() { TICK } else { REST };
+                tick.as_mut().reset((clock::now() + pause).into());
+            }
+            () = shared.reception.restless.notified() => tick.as_mut().reset((clock::now() + TICK).into()),
             () = &mut moved => return Loss::Moved,
             () = link.moved.notified() => return Loss::Moved,
             () = link.ended.notified() => return Loss::Broken(None),

@@ -15,7 +15,7 @@ use futures_util::{FutureExt, StreamExt};
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisError};
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::dial::Dialed;
 use super::heartbeat::{self, Heard, Loss};
@@ -35,8 +35,8 @@ const PIPELINE_LETTERS: usize = 512;
 const PIPELINES_IN_FLIGHT: usize = 8;
 /// Letters are written side by side in pieces of this size.
 const ROOM_BYTES: usize = 64 * 1024;
-/// How often it is looked whether something is to be announced.
-const TICK: Duration = Duration::from_millis(50);
+/// The least time between two announcements: what is to be announced meanwhile gathers.
+const GATHER: Duration = Duration::from_millis(50);
 /// A node that leaves goes when nobody has asked it anything for so long: a little more than questions take to be repeated.
 const LEAVING_QUIET: Duration = Duration::from_millis(300);
 /// The longest that a node that leaves goes on answering.
@@ -150,11 +150,16 @@ impl Publisher {
             .await;
         }
         let mut gathered = Vec::with_capacity(PIPELINE_LETTERS);
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut earliest = clock::now();
+        let mut look = pin!(sleep_until(earliest.into()));
         let (mut closing, mut drained) = (false, false);
         while !(drained && in_flight.is_empty()) {
             let room = in_flight.len() < PIPELINES_IN_FLIGHT && !drained;
+            let at = self.published.announces_at();
+            let at = at.map_or(earliest, |at| at.max(earliest)).into();
+            if look.deadline() != at {
+                look.as_mut().reset(at);
+            }
             let next = tokio::select! {
                 Some((carried, answer)) = in_flight.next(), if !in_flight.is_empty() => {
                     if let Err(cause) = answer {
@@ -172,7 +177,11 @@ impl Publisher {
                 Some((origin, question)) = self.questions.recv(), if room => self.answer(origin, question),
                 () = shared.reception.asking.notified(), if room => self.ask(),
                 () = shared.probe.wanted.notified(), if room => Some(self.probe()),
-                _ = ticks.tick(), if room => self.announce(),
+                () = &mut look, if room => {
+                    let now = clock::now();
+                    earliest = now + GATHER;
+                    self.announce(now)
+                }
                 loss = &mut dead => return End::Lost(loss),
                 () = &mut moved => return End::Lost(Loss::Moved),
                 () = shared.probe.redo.notified() => return End::Lost(Loss::Deaf),
@@ -232,8 +241,8 @@ impl Publisher {
         (Arc::new(pipeline), Carried::Probe(self.probes))
     }
 
-    fn announce(&mut self) -> Option<(Arc<Pipeline>, Carried)> {
-        let message = self.published.announcement(clock::now())?;
+    fn announce(&mut self, now: Instant) -> Option<(Arc<Pipeline>, Carried)> {
+        let message = self.published.announcement(now)?;
         let mut pipeline = redis::pipe();
         self.say(&mut pipeline, To::Nodes, &message);
         Some((Arc::new(pipeline), Carried::Messages))

@@ -26,6 +26,8 @@ pub(super) struct Reception {
     questions: mpsc::Sender<Question>,
     /// Wakes the publisher when there is something to ask.
     pub(super) asking: Notify,
+    /// Wakes the link when time begins to matter.
+    pub(super) restless: Notify,
     state: Mutex<State>,
 }
 
@@ -35,6 +37,8 @@ struct State {
     link: u64,
     reliability: Reliability,
     nodes_known: bool,
+    /// Whether the link knows that time matters.
+    restless: bool,
 }
 
 impl Reception {
@@ -48,6 +52,7 @@ impl Reception {
             link: 0,
             reliability: Reliability::new(lanes, clock::now()),
             nodes_known: false,
+            restless: false,
         };
         let (questions, receiver) = mpsc::channel(QUESTIONS);
         let reception = Self {
@@ -56,6 +61,7 @@ impl Reception {
             metrics,
             questions,
             asking: Notify::new(),
+            restless: Notify::new(),
             state: Mutex::new(state),
         };
         (reception, receiver)
@@ -77,7 +83,7 @@ impl Reception {
         if state.link == link {
             let anew = !std::mem::replace(&mut state.nodes_known, true);
             state.reliability.subscribed(NODES, anew);
-            self.asking.notify_one();
+            self.notify(&mut state);
         }
     }
 
@@ -92,8 +98,9 @@ impl Reception {
 
     /// Notes that a topic is subscribed; `anew`: what came on earlier links does not count.
     pub(super) fn subscribed(&self, topic: &str, anew: bool) {
-        self.state.lock().reliability.subscribed(topic, anew);
-        self.asking.notify_one();
+        let mut state = self.state.lock();
+        state.reliability.subscribed(topic, anew);
+        self.notify(&mut state);
     }
 
     /// Forgets what arrived on a topic: from here on it starts anew.
@@ -116,14 +123,28 @@ impl Reception {
         (self.inbox)(Notice::Disconnected);
     }
 
-    /// Lets time pass.
-    pub(super) fn tick(&self) {
+    /// Wakes who asks, and who lets time pass, when there is a reason.
+    fn notify(&self, state: &mut State) {
+        if state.reliability.is_asking() {
+            self.asking.notify_one();
+        }
+        if !state.restless && state.reliability.is_restless() {
+            state.restless = true;
+            self.restless.notify_one();
+        }
+    }
+
+    /// Lets time pass; returns whether it goes on to matter.
+    pub(super) fn tick(&self) -> bool {
         let mut state = self.state.lock();
         state
             .reliability
             .tick(clock::now(), &mut |told| self.tell(told));
-        // There may be something to ask again.
-        self.asking.notify_one();
+        if state.reliability.may_ask() {
+            self.asking.notify_one();
+        }
+        state.restless = state.reliability.is_restless();
+        state.restless
     }
 
     /// Returns what is to be asked of other nodes now.
@@ -160,9 +181,7 @@ impl Reception {
         }
         let reliability = &mut state.reliability;
         reliability.letter(envelope, resent, clock::now, &mut |told| self.tell(told));
-        if reliability.is_asking() {
-            self.asking.notify_one();
-        }
+        self.notify(&mut state);
     }
 
     fn said(&self, link: u64, origin: u64, message: Message) {
@@ -180,9 +199,7 @@ impl Reception {
         }
         let (reliability, now) = (&mut state.reliability, clock::now());
         reliability.message(origin, message, now, &mut |told| self.tell(told));
-        if reliability.is_asking() {
-            self.asking.notify_one();
-        }
+        self.notify(&mut state);
         if let Some(question) = question {
             // When there is no room it is asked again.
             let _ = self.questions.try_send((origin, question));
@@ -215,6 +232,7 @@ fn seconds_since(at: clock::UnixMicros) -> f64 {
 mod tests {
     use super::*;
     use crate::broker::Letter;
+    use futures_util::FutureExt;
     use std::sync::Arc;
 
     fn sent(incarnation: u64, sequence: u64, previous: u64) -> Bytes {
@@ -276,6 +294,31 @@ mod tests {
     fn what_follows_a_hole_is_held_back() {
         let (log, metrics) = told(&[(1, sent(2, 1, 0)), (1, sent(2, 9, 8))]);
         assert_eq!((log.as_str(), metrics.lost.get()), ("d", 0));
+    }
+
+    #[test]
+    fn time_matters_while_something_is_missing_and_the_link_is_told_when_it_begins_to() {
+        let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
+        let (reception, _questions) = Reception::new(1, 1, Arc::new(|_| {}), metrics);
+        let link = reception.listen();
+        let told = || reception.restless.notified().now_or_never().is_some();
+        reception.subscribing(&["a".try_into().unwrap()]);
+        assert!(!reception.tick() && !told());
+        reception.subscribed("a", true);
+        assert!(told(), "the others are to be asked where they stand");
+        assert!(reception.tick(), "nobody has asked yet");
+        reception.requests();
+        assert!(!reception.tick(), "there is nobody to answer");
+        reception.message(link, false, &sent(2, 1, 0));
+        assert!(!told() && !reception.tick());
+        reception.message(link, false, &sent(2, 3, 2));
+        assert!(told() && reception.tick(), "the second is missing");
+        reception.message(link, false, &sent(2, 5, 4));
+        assert!(!told() && reception.tick(), "it knows");
+        reception.message(link, true, &sent(2, 2, 1));
+        assert!(reception.tick(), "the fourth is missing");
+        reception.message(link, true, &sent(2, 4, 3));
+        assert!(!reception.tick());
     }
 
     #[test]

@@ -93,6 +93,14 @@ impl Published {
         self.numbering.last()
     }
 
+    /// Returns when [`announcement`](Self::announcement) is to be asked again, if nothing is published until then; none: now.
+    pub fn announces_at(&self) -> Option<Instant> {
+        let sign = self.announced_at? + SIGN_OF_LIFE;
+        let first = |queue: &VecDeque<Due>| queue.front().map(|due| due.at);
+        let firsts = self.announcing.iter().filter_map(first);
+        Some(firsts.fold(sign, Instant::min))
+    }
+
     /// Returns what is to be announced now; what does not fit waits for the next call.
     ///
     /// A topic that was published on meanwhile starts anew: what came later tells of what came before.
@@ -229,13 +237,16 @@ mod tests {
             self.published.keep(place, Bytes::from_static(b"letter"));
         }
 
-        /// Looks every 10 ms until a time and returns what was announced when.
+        /// Looks every 10 ms until a time and returns what was announced when, which must be when it said.
         fn until(&mut self, ms: u64) -> Vec<(u64, usize)> {
             let mut announced = Vec::new();
             while self.now_ms < ms {
                 self.now_ms += 10;
                 let now = self.start + Duration::from_millis(self.now_ms);
-                if let Some(Message::Announcement { topics, .. }) = self.published.announcement(now)
+                let early = self.published.announces_at().is_some_and(|at| at > now);
+                let said = self.published.announcement(now);
+                assert!(!early || said.is_none(), "{} ms: {said:?}", self.now_ms);
+                if let Some(Message::Announcement { topics, .. }) = said
                     && !topics.is_empty()
                 {
                     announced.push((self.now_ms, topics.len()));

@@ -229,7 +229,14 @@ impl Reliability {
         }
     }
 
-    /// Lets time pass: gives up what took too long. To be called several times in 250 ms.
+    /// Says whether something is missing, asked or suspected, so that time matters.
+    pub fn is_restless(&self) -> bool {
+        let asks = !self.suspects.is_empty() || !self.rounds.is_empty();
+        self.link.is_some() && (asks || !self.holes.open.is_empty())
+    }
+
+    /// Lets time pass: gives up what took too long. To be called several times in 250 ms while it [is restless](Self::is_restless), and
+    /// several times in 5 s while it is not.
     pub fn tick(&mut self, now: Instant, tell: &mut impl FnMut(Told)) {
         if self.link.is_none() {
             return;
@@ -255,6 +262,12 @@ impl Reliability {
     /// Says whether there is something to ask at once; what is to be asked again waits for its time.
     pub fn is_asking(&self) -> bool {
         self.link.is_some() && (self.holes.are_due() || self.rounds.are_due())
+    }
+
+    /// Says whether there is something to ask, at once or again when its time has come; if not, [`requests`](Self::requests) has none.
+    pub fn may_ask(&self) -> bool {
+        let waits = !self.suspects.is_empty() || !self.rounds.is_empty();
+        self.link.is_some() && (waits || self.holes.are_due())
     }
 
     /// Returns what is to be asked now.

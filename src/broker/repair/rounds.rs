@@ -62,6 +62,11 @@ impl Rounds {
         self.rounds.len() < ROUNDS && !(self.fresh.is_empty() && self.targeted.is_empty())
     }
 
+    /// Says whether nobody is asked and nothing waits to be.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rounds.is_empty() && self.fresh.is_empty() && self.targeted.is_empty()
+    }
+
     /// Says whether an origin is still to be asked for topics of its own.
     pub(super) fn are_targeting(&self, origin: u64) -> bool {
         self.targeted.iter().any(|(one, _)| *one == origin)

@@ -376,13 +376,20 @@ impl World {
                 self.node_takes(n, down);
             }
             let node = &mut self.nodes[n];
-            if self.now.is_multiple_of(50) {
+            let mut asks = node.reliability.is_asking();
+            let rests = !node.reliability.is_restless();
+            if self.now.is_multiple_of(if rests { 1_000 } else { 50 }) {
                 let ledger = &mut node.ledger;
                 node.reliability
                     .tick(now, &mut |told| ledger.told(told, &origins));
+                asks = node.reliability.may_ask();
             }
-            let announcement = node.published.announcement(now);
-            for (to, message) in node.reliability.requests(now) {
+            let announces = node.published.announces_at().is_none_or(|at| at <= now);
+            let announcement = announces
+                .then(|| node.published.announcement(now))
+                .flatten();
+            let requests = asks.then(|| node.reliability.requests(now));
+            for (to, message) in requests.unwrap_or_default() {
                 self.say(n, to, &message);
             }
             if let Some(message) = announcement {
