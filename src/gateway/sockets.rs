@@ -90,10 +90,10 @@ impl Descriptors {
         usize::try_from(usable.max(1)).unwrap_or(usize::MAX)
     }
 
-    /// Logs the limits; the configured number of connections when it is above them.
+    /// Logs the limits, without those that are none; the configured number of connections when it is above them.
     pub(super) fn log(self, connections: usize) {
         let Self { soft, hard, now } = self;
-        tracing::info!(?soft, ?hard, ?now, connections, "file descriptors");
+        tracing::info!(soft, hard, now, connections, "file descriptors");
         if connections > self.connections() {
             tracing::warn!("limits.connections is above what file descriptors allow");
         }

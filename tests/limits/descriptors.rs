@@ -95,9 +95,6 @@ fn the_soft_limit_is_raised_to_the_hard_one_and_both_are_logged() {
     child.kill().expect("a child of ours");
     child.wait().expect("a child of ours");
     let fields = found.expect("the line about descriptors");
-    let field = |name: &str| fields[name].to_string().replace('"', "");
-    assert_eq!(field("soft"), "Some(256)");
-    assert_eq!(field("hard"), "Some(4000)");
-    assert_eq!(field("now"), "Some(4000)");
-    assert_eq!(field("connections"), "3488");
+    let logged = ["soft", "hard", "now", "connections"].map(|name| fields[name].as_u64());
+    assert_eq!(logged, [Some(256), Some(4_000), Some(4_000), Some(3_488)]);
 }
