@@ -140,10 +140,11 @@ impl Reception {
         state
             .reliability
             .tick(clock::now(), &mut |told| self.tell(told));
-        if state.reliability.may_ask() {
+        state.restless = state.reliability.is_restless();
+        if state.restless {
+            // There may be something to ask again.
             self.asking.notify_one();
         }
-        state.restless = state.reliability.is_restless();
         state.restless
     }
 

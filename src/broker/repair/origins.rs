@@ -47,6 +47,11 @@ impl Origins {
         }
     }
 
+    /// Says whether a node was heard lately.
+    pub(super) fn knows(&self, origin: u64) -> bool {
+        self.heard.contains_key(&origin)
+    }
+
     /// Notes an announcement and says whether others before it did not arrive.
     pub(super) fn announced(&mut self, origin: u64, number: u64) -> bool {
         let Some(heard) = self.heard.get_mut(&origin) else {

@@ -151,7 +151,7 @@ impl Reliability {
         &mut self,
         envelope: Envelope,
         resent: bool,
-        now: impl FnOnce() -> Instant,
+        now: impl Fn() -> Instant,
         tell: &mut impl FnMut(Told),
     ) {
         let Some((topic, subscription)) = self.topics.get_key_value_mut(&envelope.topic) else {
@@ -164,6 +164,10 @@ impl Reliability {
         let Some(chain) = subscription.chain(envelope.incarnation, !resent) else {
             return;
         };
+        if !chain.settled && !self.origins.knows(chain.incarnation) {
+            // On the next link it is waited for, although it has said nothing yet but letters.
+            self.origins.hear(chain.incarnation, now());
+        }
         match chain.fit(place) {
             Fit::Next => {
                 chain.advance(place.position());
@@ -229,7 +233,7 @@ impl Reliability {
         }
     }
 
-    /// Says whether something is missing, asked or suspected, so that time matters.
+    /// Says whether something is missing, asked or suspected, so that time matters; if not, [`requests`](Self::requests) has none.
     pub fn is_restless(&self) -> bool {
         let asks = !self.suspects.is_empty() || !self.rounds.is_empty();
         self.link.is_some() && (asks || !self.holes.open.is_empty())
@@ -262,12 +266,6 @@ impl Reliability {
     /// Says whether there is something to ask at once; what is to be asked again waits for its time.
     pub fn is_asking(&self) -> bool {
         self.link.is_some() && (self.holes.are_due() || self.rounds.are_due())
-    }
-
-    /// Says whether there is something to ask, at once or again when its time has come; if not, [`requests`](Self::requests) has none.
-    pub fn may_ask(&self) -> bool {
-        let waits = !self.suspects.is_empty() || !self.rounds.is_empty();
-        self.link.is_some() && (waits || self.holes.are_due())
     }
 
     /// Returns what is to be asked now.

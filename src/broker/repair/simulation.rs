@@ -382,7 +382,7 @@ impl World {
                 let ledger = &mut node.ledger;
                 node.reliability
                     .tick(now, &mut |told| ledger.told(told, &origins));
-                asks = node.reliability.may_ask();
+                asks = node.reliability.is_restless();
             }
             let announces = node.published.announces_at().is_none_or(|at| at <= now);
             let announcement = announces

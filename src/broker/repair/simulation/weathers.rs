@@ -1,11 +1,18 @@
 //! What holds in each weather of the simulated network.
 //!
-//! Every run follows from its seed.
+//! Every run follows from its seed, but for the order in which hash maps are walked.
 
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::wire::Random;
 use super::{Weather, World};
+use crate::broker::Letter;
+use crate::broker::envelope::Envelope;
+use crate::broker::repair::{Message, Reliability, To};
+use crate::protocol::Topic;
 
 fn weather(seed: u64) -> Weather {
     Weather {
@@ -98,7 +105,40 @@ fn check_seeds(seeds: std::ops::Range<u64>) {
 }
 
 #[test]
-#[ignore = "takes minutes: a thousand seeds of all weathers"]
+fn who_was_heard_by_letters_alone_is_asked_again_after_a_break() {
+    let start = Instant::now();
+    let at = |ms| start + Duration::from_millis(ms);
+    let topic: Topic = "room:1".try_into().unwrap();
+    let mut node = Reliability::new(1, start);
+    let subscribe = |node: &mut Reliability, link: u64, anew: bool, ms: u64| {
+        node.link_opened(link, at(ms));
+        node.subscribing(&topic, at(ms));
+        node.subscribed(topic.as_str(), anew);
+        assert_eq!(node.requests(at(ms)).len(), 1, "everybody is asked");
+    };
+    subscribe(&mut node, 1, true, 0);
+    let letter = Envelope {
+        incarnation: 2,
+        sequence: 1,
+        previous: 0,
+        nth: 1,
+        accepted_at: 0,
+        topic: topic.clone(),
+        letter: Letter::Presence(Bytes::new()),
+    };
+    node.letter(letter, false, || at(10), &mut |_| {});
+    node.link_lost();
+    // Longer than it announces what it publishes meanwhile.
+    subscribe(&mut node, 2, false, 5_000);
+    let again = node.requests(at(5_250));
+    assert!(
+        matches!(again[..], [(To::Node(2), Message::Inquiry { .. })]),
+        "{again:?}"
+    );
+}
+
+#[test]
+#[ignore = "takes half a minute: a thousand seeds of all weathers"]
 fn all_weathers_of_a_thousand_seeds() {
     check_seeds(1_000..2_000);
 }
