@@ -46,7 +46,6 @@ fn secret(settings: &Settings) -> Result<String, String> {
         public_key_file: None,
         jwks_file: None,
         jwks_url: None,
-        jwks_ca_file: None,
         ..settings.auth.clone()
     };
     Verifier::new(&secrets)

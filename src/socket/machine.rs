@@ -416,8 +416,9 @@ impl Socket {
     }
 
     pub(super) fn unmatched(&self, message: &Message, out: &mut Vec<Output>) {
-        tracing::debug!(topic = %message.topic, "no channel has this topic");
-        let reply = Reply::reason("unmatched topic");
+        let reason = "unmatched topic";
+        tracing::debug!(topic = %message.topic, reason, "a message is refused");
+        let reply = Reply::reason(reason);
         self.answer(
             None,
             message.reference.as_ref(),

@@ -58,7 +58,7 @@ impl fmt::Display for ConnectError {
             // Redis says why before it closes, but our first command breaks the connection before that is read.
             Self::HungUp(address, cause) => write!(
                 f,
-                "redis at {address} closed the connection ({cause}): it does so in protected mode, and with `maxclients` connected"
+                "redis at {address} closed the connection ({cause}): it does so in protected mode and with `maxclients` connected, a proxy when no redis is behind it"
             ),
             Self::Timeout(address) => write!(f, "redis at {address} does not answer"),
             Self::Unknown(why) => f.write_str(why),

@@ -94,8 +94,8 @@ pub fn many_topics(settings: &Settings) -> io::Result<Vec<Finding>> {
 
 /// How much the cost of a delivery varies with the sockets of a topic, and with the topics of a node.
 ///
-/// At equal deliveries a second the load is the same, but each of many sockets is written to so rarely that TCP no longer waits with
-/// an acknowledgement (RFC 5681, 4.2): each write brings its own, inside the call. Equal messages a second, told beside it, leave
+/// At equal deliveries a second the load is the same, but each of many sockets is written to so rarely that Linux no longer delays an
+/// acknowledgement (it does not after a silence longer than the retransmission timeout): each write brings its own, inside the call. Equal messages a second, told beside it, leave
 /// that out, and have few deliveries to share what a publish costs when there are few sockets.
 pub fn flatness(settings: &Settings) -> io::Result<Vec<Finding>> {
     let deliveries = Sweep::run(settings, |sockets| DELIVERIES / sockets as f64)?;
