@@ -18,7 +18,7 @@ test: setup ## sets up and runs every test
 ops-test: setup ## tests the chart, rules, dashboards, load tests, proxies and image; OPS chooses, all without a cluster
 	CARGO="$(CARGO)" tests/ops/run.sh $(OPS)
 
-faults: setup ## runs what is too heavy for every change: crowds, and every fault with many seeds, for hours; LEDGER_FAULT, LEDGER_SEEDS, LEDGER_SIZE and LEDGER_JOBS choose; the table is in target/faults
+faults: setup ## runs what is too heavy for every change: crowds, and every fault with many seeds, for hours; LEDGER_FAULT, LEDGER_SEEDS, LEDGER_SIZE, LEDGER_JOBS and SIMULATION_SEEDS choose; the table is in target/faults
 	$(CARGO) test --locked --release --tests -- --ignored --nocapture
 
 soak: setup ## has clients come and go for SOAK_SECONDS (3600): memory, descriptors and threads must stay flat

@@ -5,9 +5,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use hashbrown::HashMap;
-
 use super::chain::{Chain, Hole, Told};
+use super::map::Map;
 use super::origins::Origins;
 use crate::protocol::Topic;
 
@@ -40,7 +39,7 @@ pub(super) struct Open {
 /// The holes of all chains, and whose turn it is to be asked for.
 #[derive(Debug, Default)]
 pub(super) struct Holes {
-    pub(super) open: HashMap<(u64, Topic), Open>,
+    pub(super) open: Map<(u64, Topic), Open>,
     due: VecDeque<(u64, Topic)>,
     awaited: usize,
     letters: usize,

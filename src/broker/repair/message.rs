@@ -6,7 +6,7 @@
 //! magic 0xFA · version 1 · kind · incarnation u64
 //! kind 128 announcement: number u64 · count u32 · (topic · position)*
 //! kind 129 inquiry:      round u64 · count u32 · (topic · age_us u64)*
-//! kind 130 standing:     round u64 · count u32 · (topic · age_us u64 · baseline position · complete u8 · newest position)*
+//! kind 130 standing:     round u64 · announced u64 · count u32 · (topic · age_us u64 · baseline position · complete u8 · newest position)*
 //! kind 131 request:      count u32 · (topic · after u64 · until u64)*
 //! kind 132 outcome:      count u32 · (topic · gone position)*
 //! kind 133 probe:        number u64
@@ -93,6 +93,8 @@ pub enum Message {
     Standing {
         /// The inquiry's.
         round: u64,
+        /// The number of the origin's last announcement, which was said before this; 0: none yet.
+        announced: u64,
         /// Only those with a publish.
         topics: Vec<Standing>,
     },
@@ -139,8 +141,13 @@ impl Message {
                     Ok(())
                 })?;
             }
-            Self::Standing { round, topics } => {
+            Self::Standing {
+                round,
+                announced,
+                topics,
+            } => {
                 out.put_u64(*round);
+                out.put_u64(*announced);
                 list(&mut out, topics, |out, standing| {
                     put(out, standing.topic.as_str().as_bytes())?;
                     out.put_u64(standing.age_us);
@@ -215,6 +222,7 @@ fn read(kind: u8, reader: &mut Reader<'_>) -> Result<Message, EnvelopeError> {
         },
         STANDING => Message::Standing {
             round: reader.u64()?,
+            announced: reader.u64()?,
             topics: many(reader, |reader| {
                 Ok(Standing {
                     topic: reader.topic()?,
@@ -317,6 +325,7 @@ mod tests {
             },
             Message::Standing {
                 round,
+                announced: number ^ 3,
                 topics: vec![standing; n],
             },
             Message::Request(vec![missing; n]),

@@ -9,6 +9,7 @@
 
 mod chain;
 mod holes;
+mod map;
 pub mod message;
 mod origins;
 pub mod published;

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use hashbrown::HashMap;
+use super::map::Map;
 
 /// After this long without a sign of life nobody waits for a node.
 const ALIVE: Duration = Duration::from_secs(5);
@@ -19,27 +19,28 @@ const FORGOTTEN: usize = 1_024;
 #[derive(Debug, Clone, Copy)]
 struct Heard {
     at: Instant,
-    /// The number of the last announcement on this link; 0: none yet.
-    announcement: u64,
+    /// The last announcement that is known of, 0 before the first; none since the link was opened.
+    announced: Option<u64>,
 }
 
 /// When other nodes were heard.
 #[derive(Debug, Default)]
 pub(super) struct Origins {
-    heard: HashMap<u64, Heard>,
+    heard: Map<u64, Heard>,
     forgotten: VecDeque<(u64, Instant)>,
 }
 
 impl Origins {
+    /// Notes a sign of life.
     pub(super) fn hear(&mut self, origin: u64, now: Instant) {
         let room = self.heard.len() < ORIGINS;
         match self.heard.get_mut(&origin) {
             Some(heard) => heard.at = now,
             None if room => {
-                let announcement = 0;
+                // Nobody has waited for its answers: one that lives for longer has said something unheard.
                 let heard = Heard {
                     at: now,
-                    announcement,
+                    announced: Some(0),
                 };
                 self.heard.insert(origin, heard);
             }
@@ -52,21 +53,24 @@ impl Origins {
         self.heard.contains_key(&origin)
     }
 
-    /// Notes an announcement and says whether others before it did not arrive.
-    pub(super) fn announced(&mut self, origin: u64, number: u64) -> bool {
+    /// Notes that an origin has made its announcements up to a number; says whether one of them did not arrive.
+    ///
+    /// `arrived`: the last of them is at hand.
+    pub(super) fn announced(&mut self, origin: u64, number: u64, arrived: bool) -> bool {
         let Some(heard) = self.heard.get_mut(&origin) else {
             return false;
         };
-        let last = heard.announcement;
-        heard.announcement = number.max(last);
-        last != 0 && number > last + 1
+        let unheard = number.saturating_sub(u64::from(arrived));
+        let misses = heard.announced.is_some_and(|last| unheard > last);
+        heard.announced = heard.announced.max(Some(number));
+        misses
     }
 
-    /// Starts the clocks anew, after a time when nobody could be heard.
+    /// Starts the clocks anew, after a time when nobody could be heard: who is known will be asked for everything.
     pub(super) fn hear_all(&mut self, now: Instant) {
         let anew = Heard {
             at: now,
-            announcement: 0,
+            announced: None,
         };
         self.heard.values_mut().for_each(|heard| *heard = anew);
     }

@@ -184,7 +184,11 @@ impl Published {
                 newest,
             });
         }
-        Message::Standing { round, topics }
+        Message::Standing {
+            round,
+            announced: self.announcements,
+            topics,
+        }
     }
 
     /// Returns letters to send again, in order, and what to say after them.

@@ -4,10 +4,9 @@
 
 use std::time::{Duration, Instant};
 
-use hashbrown::{HashMap, HashSet};
-
 use super::chain::{Chain, Fit, Told, place};
 use super::holes::Holes;
+use super::map::{Map, Set};
 use super::message::{Asked, Message, Missing, Resent, Standing};
 use super::origins::Origins;
 use super::rounds::{Question, Rounds};
@@ -41,12 +40,12 @@ pub enum To {
 #[derive(Debug)]
 pub struct Reliability {
     /// Bounded by the node's topics.
-    topics: HashMap<Topic, Subscription>,
+    topics: Map<Topic, Subscription>,
     holes: Holes,
     origins: Origins,
     rounds: Rounds,
     /// Origins of which an announcement did not arrive.
-    suspects: HashSet<u64>,
+    suspects: Set<u64>,
     departed: Recent<Vec<(u64, Position)>>,
     departed_turned: Instant,
     /// How long an answer may take, see [`ROUND_TRIP`].
@@ -59,11 +58,11 @@ impl Reliability {
     /// Knows nobody and has no topic; it is one of so many lanes of the node.
     pub fn new(lanes: usize, now: Instant) -> Self {
         Self {
-            topics: HashMap::new(),
+            topics: Map::default(),
             holes: Holes::one_of(lanes),
             origins: Origins::default(),
             rounds: Rounds::default(),
-            suspects: HashSet::new(),
+            suspects: Set::default(),
             departed: Recent::new(DEPARTED_TOPICS),
             departed_turned: now,
             round_trip: ROUND_TRIP[1],
@@ -198,15 +197,17 @@ impl Reliability {
         self.origins.hear(origin, now);
         match message {
             Message::Announcement { number, topics } => {
-                if self.origins.announced(origin, number) {
-                    // It may have been the last word on any topic.
-                    self.suspects.insert(origin);
-                }
+                self.suspect(origin, number, true);
                 for (topic, newest) in topics {
                     self.announced(origin, &topic, newest, now, tell);
                 }
             }
-            Message::Standing { round, topics } => {
+            Message::Standing {
+                round,
+                announced,
+                topics,
+            } => {
+                self.suspect(origin, announced, false);
                 if let Some(took) = self.rounds.answered(round, origin, now) {
                     let [least, _, most] = ROUND_TRIP;
                     self.round_trip = ((self.round_trip + took * 2) / 2).clamp(least, most);
@@ -293,6 +294,13 @@ impl Reliability {
         }
         self.ask_holes(now, &mut requests);
         requests
+    }
+
+    /// Asks an origin for all topics when an announcement did not arrive: it may have been the last word on any.
+    fn suspect(&mut self, origin: u64, announced: u64, arrived: bool) {
+        if self.origins.announced(origin, announced, arrived) {
+            self.suspects.insert(origin);
+        }
     }
 
     fn announced(
@@ -449,8 +457,8 @@ impl Reliability {
     }
 
     fn ask_holes(&mut self, now: Instant, requests: &mut Vec<(To, Message)>) {
-        let mut missing: HashMap<u64, Vec<Missing>> = HashMap::new();
-        let mut asked: HashMap<u64, Vec<Asked>> = HashMap::new();
+        let mut missing: Map<u64, Vec<Missing>> = Map::default();
+        let mut asked: Map<u64, Vec<Asked>> = Map::default();
         while let Some(((origin, topic), open)) = self.holes.next_due(now) {
             let Some(subscription) = self.topics.get_mut(&topic) else {
                 continue;
@@ -481,10 +489,8 @@ impl Reliability {
                 requests.push((To::Node(origin), Message::Request(some.to_vec())));
             }
         }
-        for (origin, topics) in asked {
-            let message = Message::Inquiry { round: 0, topics };
-            requests.push((To::Node(origin), message));
-        }
+        let inquiry = |(origin, topics)| (To::Node(origin), Message::Inquiry { round: 0, topics });
+        requests.extend(asked.into_iter().map(inquiry));
     }
 }
 

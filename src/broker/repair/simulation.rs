@@ -2,11 +2,12 @@
 //!
 //! Time is simulated and every run follows from its seed; nothing is ever reordered on one link.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::hash::{DefaultHasher, Hash};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
 use super::{Message, Published, Reliability, To};
 use crate::broker::envelope::Envelope;
@@ -14,6 +15,7 @@ use crate::broker::{Letter, NODES, nodes_topic};
 use crate::protocol::Topic;
 
 mod ledger;
+mod trouble;
 mod weathers;
 mod wire;
 
@@ -48,9 +50,9 @@ struct Node {
     answers: Pipe<u64>,
     asking: Pipe<Up>,
     pushes: Pipe<Down>,
-    wanted: HashSet<Topic>,
+    wanted: BTreeSet<Topic>,
     /// Topics that were subscribed on an earlier link.
-    known: HashSet<Topic>,
+    known: BTreeSet<Topic>,
     ledger: Ledger,
 }
 
@@ -65,6 +67,8 @@ struct Weather {
     ring: usize,
     /// Of 1,000 milliseconds, those in which a node's link breaks.
     breaks: u64,
+    /// Of 1,000 milliseconds, those in which a node dies and another takes its place.
+    restarts: u64,
     /// Nodes come to topics and leave them.
     churn: bool,
     run_ms: u64,
@@ -76,28 +80,37 @@ struct World {
     start: Instant,
     now: u64,
     nodes: Vec<Node>,
+    last_incarnation: u64,
     /// Channel to nodes, as Redis knows it.
-    subscribed: HashMap<String, HashSet<usize>>,
+    subscribed: HashMap<String, BTreeSet<usize>>,
     burst: Vec<u64>,
+    /// A digest of everything that was said.
+    said: DefaultHasher,
 }
 
-impl World {
-    fn new(weather: Weather) -> Self {
-        let start = Instant::now();
-        let nodes = (0..3).map(|n| Node {
-            incarnation: n + 1,
+impl Node {
+    fn new(incarnation: u64, weather: &Weather, now: Instant) -> Self {
+        Self {
+            incarnation,
             published: Published::new(weather.ring, usize::MAX),
-            reliability: Reliability::new(1, start),
+            reliability: Reliability::new(1, now),
             link: 0,
             down_until: Some(0),
             publishing: Pipe(VecDeque::new()),
             answers: Pipe(VecDeque::new()),
             asking: Pipe(VecDeque::new()),
             pushes: Pipe(VecDeque::new()),
-            wanted: HashSet::from([nodes_topic()]),
-            known: HashSet::new(),
+            wanted: BTreeSet::from([nodes_topic()]),
+            known: BTreeSet::new(),
             ledger: Ledger::default(),
-        });
+        }
+    }
+}
+
+impl World {
+    fn new(weather: Weather) -> Self {
+        let start = Instant::now();
+        let nodes = (1..4).map(|incarnation| Node::new(incarnation, &weather, start));
         let random = Random(weather.seed | 1);
         Self {
             nodes: nodes.collect(),
@@ -105,8 +118,10 @@ impl World {
             random,
             start,
             now: 0,
+            last_incarnation: 3,
             subscribed: HashMap::new(),
             burst: vec![0; 3],
+            said: DefaultHasher::new(),
         }
     }
 
@@ -164,6 +179,7 @@ impl World {
             To::Nodes => String::from(NODES),
             To::Node(incarnation) => format!("!node:{incarnation}"),
         };
+        (self.now, n, &channel, &bytes).hash(&mut self.said);
         let through = 0;
         self.nodes[n].publishing.send(
             at,
@@ -195,36 +211,6 @@ impl World {
             .due
             .retain(|(name, _), _| name != topic.as_str());
         node.asking.send(at, Up::Unsubscribe(topic.clone()));
-    }
-
-    fn break_link(&mut self, n: usize, for_ms: u64) {
-        let node = &mut self.nodes[n];
-        node.down_until = Some(self.now + for_ms);
-        node.reliability.link_lost();
-        node.asking.0.clear();
-        node.pushes.0.clear();
-        // Of a subscription that was never acknowledged nothing was promised.
-        let known = &node.known;
-        node.ledger
-            .due
-            .retain(|(topic, _), _| known.contains(topic.as_str()));
-        self.subscribed.values_mut().for_each(|nodes| {
-            nodes.remove(&n);
-        });
-    }
-
-    fn mend_link(&mut self, n: usize) {
-        let now = self.instant();
-        let node = &mut self.nodes[n];
-        node.down_until = None;
-        node.link += 1;
-        node.reliability.link_opened(node.link, now);
-        let own = format!("!node:{}", node.incarnation);
-        self.subscribed.entry(own).or_default().insert(n);
-        let wanted: Vec<Topic> = self.nodes[n].wanted.iter().cloned().collect();
-        for topic in wanted {
-            self.want(n, &topic);
-        }
     }
 
     fn redis_takes(&mut self, n: usize, up: Up) {
@@ -398,26 +384,6 @@ impl World {
         }
     }
 
-    fn disturb(&mut self) {
-        let n = usize::try_from(self.random.below(3)).unwrap();
-        let topic = self.topic();
-        if self.random.one_in(400) {
-            self.publish(n, &topic);
-        }
-        if self.random.one_in(self.weather.breaks) && self.nodes[n].down_until.is_none() {
-            // Now and then longer than a publish is announced for.
-            let longest = if self.random.one_in(250) { 5_000 } else { 500 };
-            let for_ms = 50 + self.random.below(longest);
-            self.break_link(n, for_ms);
-        }
-        if self.weather.churn && self.random.one_in(20) && self.nodes[n].down_until.is_none() {
-            match self.nodes[n].wanted.contains(&topic) {
-                true => self.leave(n, &topic),
-                false => self.want(n, &topic),
-            }
-        }
-    }
-
     /// Starts with every topic wanted by every node.
     fn start(weather: Weather) -> Self {
         let mut world = Self::new(weather);
@@ -433,6 +399,10 @@ impl World {
 
     /// Runs, rests until everything must have come, and checks that nothing is due without a word.
     fn run(weather: Weather) -> (u64, u64, u64) {
+        Self::run_through(weather).settled()
+    }
+
+    fn run_through(weather: Weather) -> Self {
         let mut world = Self::start(weather);
         // What is published during a subscription may be sent again, which is no fault.
         let quiet = if world.weather.churn { 0 } else { 100 };
@@ -445,7 +415,7 @@ impl World {
         for _ in 0..12_000 {
             world.step();
         }
-        world.settled()
+        world
     }
 
     /// Returns how many were delivered, healed and lost, when nothing is due without a word.
