@@ -22,6 +22,8 @@ pub mod metrics;
 pub mod presence;
 pub mod protocol;
 pub mod pubsub;
+#[cfg(test)]
+mod seeds;
 pub mod socket;
 pub mod store;
 pub mod tls;

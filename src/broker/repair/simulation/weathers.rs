@@ -3,8 +3,6 @@
 //! Every run follows from its seed alone.
 
 use std::hash::Hasher;
-use std::num::NonZero;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -111,20 +109,18 @@ fn a_last_letter_is_healed_though_all_that_announce_it_are_lost() {
     assert_eq!(world.settled(), (2, 2, 0));
 }
 
-fn check_seeds(seeds: std::ops::Range<u64>) {
-    for seed in seeds {
-        let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-        World::run(Weather {
-            lost: [0, 10, 50, 200][usize::try_from(random.below(4)).unwrap()],
-            repeated: random.below(50),
-            held_up: [0, 50][usize::try_from(random.below(2)).unwrap()],
-            ring: [4, 64, 10_000][usize::try_from(random.below(3)).unwrap()],
-            breaks: [0, 2, 10][usize::try_from(random.below(3)).unwrap()],
-            restarts: [0, 0, 2][usize::try_from(random.below(3)).unwrap()],
-            churn: random.below(2) == 0,
-            ..weather(seed)
-        });
-    }
+fn check_seed(seed: u64) {
+    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    World::run(Weather {
+        lost: [0, 10, 50, 200][usize::try_from(random.below(4)).unwrap()],
+        repeated: random.below(50),
+        held_up: [0, 50][usize::try_from(random.below(2)).unwrap()],
+        ring: [4, 64, 10_000][usize::try_from(random.below(3)).unwrap()],
+        breaks: [0, 2, 10][usize::try_from(random.below(3)).unwrap()],
+        restarts: [0, 0, 2][usize::try_from(random.below(3)).unwrap()],
+        churn: random.below(2) == 0,
+        ..weather(seed)
+    });
 }
 
 #[test]
@@ -206,39 +202,20 @@ fn who_has_said_more_than_was_heard_is_asked_for_everything() {
 
 #[test]
 fn all_weathers() {
-    check_seeds(1..100);
+    (1..100).for_each(check_seed);
 }
 
 /// `SIMULATION_SEEDS`: first-last, default 1-20000.
 #[test]
 #[ignore = "takes minutes: 20,000 seeds of all weathers; `make faults` runs it"]
 fn all_weathers_of_many_seeds() {
-    let text = std::env::var("SIMULATION_SEEDS").unwrap_or_else(|_| String::from("1-20000"));
-    let (first, last) = text
-        .split_once('-')
-        .and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)))
-        .expect("SIMULATION_SEEDS must be first-last");
-    let next = AtomicU64::new(first);
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed > last {
-                        return;
-                    }
-                    check_seeds(seed..seed + 1);
-                }
-            });
-        }
-    });
+    crate::seeds::check(check_seed);
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn each_letter_arrives_once_and_in_order_or_is_told(seed in 1u64..u64::MAX / 2) {
-        check_seeds(seed..seed + 1);
+        check_seed(seed);
     }
 }
