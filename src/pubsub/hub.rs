@@ -188,7 +188,7 @@ impl PubSub {
         origin: Option<usize>,
         accepted_at: UnixMicros,
     ) {
-        self.metrics.broadcasts.with_label_values(&["local"]).inc();
+        self.metrics.local.inc();
         let Broadcast {
             topic,
             event,
@@ -246,7 +246,7 @@ impl PubSub {
 
     /// Publishes a stored record: to this node in id order, and to the other nodes.
     pub fn record(&self, record: RecordLetter) {
-        self.metrics.broadcasts.with_label_values(&["local"]).inc();
+        self.metrics.local.inc();
         if !self.single_node {
             let letter = Letter::Record {
                 id: record.id,
@@ -267,7 +267,7 @@ impl PubSub {
 
     /// Takes a broadcast or record of another node.
     pub fn receive(&self, topic: Topic, letter: Letter, accepted_at: UnixMicros) {
-        self.metrics.broadcasts.with_label_values(&["remote"]).inc();
+        self.metrics.remote.inc();
         match letter {
             Letter::Broadcast { event, payload } => {
                 let fastlane = Arc::new(Fastlane::new(Broadcast {

@@ -96,6 +96,12 @@ struct Inner {
     missed: MissedTopics,
 }
 
+impl Inner {
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty() && !self.missed.is_news()
+    }
+}
+
 /// A bounded queue from any thread to one worker.
 #[derive(Debug)]
 pub struct Mailbox {
@@ -180,7 +186,7 @@ impl Mailbox {
     ) -> Poll<()> {
         self.waker.register(task.waker());
         let mut inner = self.inner.lock();
-        if inner.entries.is_empty() && !inner.missed.is_news() {
+        if inner.is_empty() {
             return Poll::Pending;
         }
         std::mem::swap(&mut inner.entries, entries);
@@ -190,6 +196,11 @@ impl Mailbox {
             self.healable.notify_one();
         }
         Poll::Ready(())
+    }
+
+    /// Says whether there is nothing to take.
+    pub fn is_empty(&self) -> bool {
+        self.inner.lock().is_empty()
     }
 
     /// Waits until marked topics can be healed, and there is room for it.

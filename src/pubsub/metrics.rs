@@ -7,8 +7,10 @@ use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 /// What the hub counts.
 #[derive(Clone)]
 pub struct Metrics {
-    /// `fanfare_broadcasts_total{origin}`: broadcasts by `local` or `remote` origin.
-    pub broadcasts: IntCounterVec,
+    /// `fanfare_broadcasts_total{origin="local"}`: broadcasts of this node.
+    pub local: IntCounter,
+    /// `fanfare_broadcasts_total{origin="remote"}`: broadcasts of other nodes.
+    pub remote: IntCounter,
     /// `fanfare_records_healed_total`: records that were read from the store to fill a hole.
     pub healed: IntCounter,
     /// `fanfare_histories_total{source}`: pasts read for joins, from `memory` or the `store`.
@@ -28,11 +30,14 @@ impl Metrics {
     /// When a family of the same name is registered already.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let opts = |name: &str, text: &str| Opts::new(name, text).namespace("fanfare");
+        let broadcasts = IntCounterVec::new(
+            opts("broadcasts_total", "Broadcasts by origin"),
+            &["origin"],
+        )?;
+        registry.register(Box::new(broadcasts.clone()))?;
         let metrics = Self {
-            broadcasts: IntCounterVec::new(
-                opts("broadcasts_total", "Broadcasts by origin"),
-                &["origin"],
-            )?,
+            local: broadcasts.with_label_values(&["local"]),
+            remote: broadcasts.with_label_values(&["remote"]),
             healed: IntCounter::with_opts(opts(
                 "records_healed_total",
                 "Records read from the store to fill a hole",
@@ -54,16 +59,12 @@ impl Metrics {
                 "Joins refused because the node has as many topics as it may",
             ))?,
         };
-        registry.register(Box::new(metrics.broadcasts.clone()))?;
         registry.register(Box::new(metrics.healed.clone()))?;
         registry.register(Box::new(metrics.histories.clone()))?;
         registry.register(Box::new(metrics.gone.clone()))?;
         registry.register(Box::new(metrics.mailboxes_healed.clone()))?;
         registry.register(Box::new(metrics.topics_refused.clone()))?;
         // A rate sees the first event of a series only when it was 0 before.
-        for origin in ["local", "remote"] {
-            metrics.broadcasts.with_label_values(&[origin]);
-        }
         for source in ["memory", "store"] {
             metrics.histories.with_label_values(&[source]);
         }

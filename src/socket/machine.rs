@@ -449,16 +449,7 @@ impl Socket {
         reply: &Reply,
         out: &mut Vec<Output>,
     ) {
-        let status = match reply.status.as_str() {
-            "ok" => "ok",
-            "error" => "error",
-            _ => "other",
-        };
-        self.around
-            .metrics
-            .replies
-            .with_label_values(&[status])
-            .inc();
+        self.around.metrics.replies.count(reply.status.as_str());
         let frame = self.serializer.encode(Outgoing::Reply {
             join_ref,
             reference,

@@ -16,7 +16,7 @@ pub struct Metrics {
     /// `fanfare_messages_received_total{kind}`: messages by the kind of their channel.
     pub messages: IntCounterVec,
     /// `fanfare_replies_total{status}`: replies, heartbeats' included.
-    pub replies: IntCounterVec,
+    pub replies: Replies,
     /// `fanfare_handler_seconds{kind,callback}`: a callback from its call to its end.
     pub callbacks: HistogramVec,
     /// `fanfare_malformed_total`: frames that were no message.
@@ -27,6 +27,36 @@ pub struct Metrics {
     pub limit_reached: IntCounterVec,
     /// `fanfare_joins_in_flight`: joins whose callback has begun and not ended.
     pub joins_in_flight: IntGauge,
+}
+
+/// `fanfare_replies_total` by status.
+#[derive(Clone)]
+pub struct Replies {
+    ok: IntCounter,
+    error: IntCounter,
+    /// A channel's own status.
+    other: IntCounter,
+}
+
+impl Replies {
+    fn register(registry: &Registry, opts: Opts) -> Result<Self, prometheus::Error> {
+        let replies = IntCounterVec::new(opts, &["status"])?;
+        registry.register(Box::new(replies.clone()))?;
+        let by = |status: &str| replies.with_label_values(&[status]);
+        Ok(Self {
+            ok: by("ok"),
+            error: by("error"),
+            other: by("other"),
+        })
+    }
+
+    pub(super) fn count(&self, status: &str) {
+        match status {
+            "ok" => self.ok.inc(),
+            "error" => self.error.inc(),
+            _ => self.other.inc(),
+        }
+    }
 }
 
 /// What `fanfare_limit_reached_total` counts, from 0 on; joins in flight are those that had to wait.
@@ -69,7 +99,7 @@ impl Metrics {
                 opts("messages_received_total", "Messages by kind of channel"),
                 &["kind"],
             )?,
-            replies: IntCounterVec::new(opts("replies_total", "Replies by status"), &["status"])?,
+            replies: Replies::register(registry, opts("replies_total", "Replies by status"))?,
             callbacks: HistogramVec::new(seconds, &["kind", "callback"])?,
             malformed: IntCounter::with_opts(opts(
                 "malformed_total",
@@ -94,10 +124,6 @@ impl Metrics {
         registry.register(Box::new(metrics.channels.clone()))?;
         registry.register(Box::new(metrics.joins.clone()))?;
         registry.register(Box::new(metrics.messages.clone()))?;
-        registry.register(Box::new(metrics.replies.clone()))?;
-        for status in ["ok", "error"] {
-            metrics.replies.with_label_values(&[status]);
-        }
         registry.register(Box::new(metrics.callbacks.clone()))?;
         registry.register(Box::new(metrics.malformed.clone()))?;
         registry.register(Box::new(metrics.rate_limited.clone()))?;

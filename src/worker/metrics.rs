@@ -3,7 +3,7 @@
 //! A fan-out adds to a counter once, not once a subscriber.
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
 };
 
 use crate::channel::Body;
@@ -23,8 +23,10 @@ pub struct Metrics {
     pub deliveries: IntCounter,
     /// `fanfare_deliveries_dropped_total{reason}`: `slow`, `serializer`, `transport` or `mailbox`.
     pub dropped: IntCounterVec,
-    /// `fanfare_delivery_seconds{path}`: accepted by a node to handed to the last socket.
-    pub delivery_seconds: HistogramVec,
+    /// `fanfare_delivery_seconds{path="local"}`: accepted by this node to handed to the last socket.
+    pub local_delivery_seconds: Histogram,
+    /// `fanfare_delivery_seconds{path="remote"}`: accepted by another node to handed to the last socket here.
+    pub remote_delivery_seconds: Histogram,
     /// `fanfare_records_total{kind,outcome}`: `stored`, `known`, `refused`, `abandoned` or `unavailable`.
     pub records: IntCounterVec,
     /// `fanfare_worker_turn_seconds{worker}`: one batch of a worker's mailbox.
@@ -89,9 +91,6 @@ impl Metrics {
         for reason in ["slow", "serializer", "transport", "mailbox"] {
             self.dropped.with_label_values(&[reason]);
         }
-        for path in ["local", "remote"] {
-            self.delivery_seconds.with_label_values(&[path]);
-        }
         for kind in Body::KINDS {
             for outcome in OUTCOMES {
                 self.records.with_label_values(&[kind, outcome]);
@@ -105,14 +104,13 @@ impl Metrics {
     /// # Errors
     /// When a family of the same name is registered already.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let metrics = Self::new()?;
+        let metrics = Self::new(registry)?;
         registry.register(Box::new(metrics.connections.clone()))?;
         registry.register(Box::new(metrics.opened.clone()))?;
         registry.register(Box::new(metrics.closed.clone()))?;
         registry.register(Box::new(metrics.refused.clone()))?;
         registry.register(Box::new(metrics.deliveries.clone()))?;
         registry.register(Box::new(metrics.dropped.clone()))?;
-        registry.register(Box::new(metrics.delivery_seconds.clone()))?;
         registry.register(Box::new(metrics.records.clone()))?;
         registry.register(Box::new(metrics.turn_seconds.clone()))?;
         registry.register(Box::new(metrics.sockets.clone()))?;
@@ -120,7 +118,7 @@ impl Metrics {
         Ok(metrics.starting_at_zero())
     }
 
-    fn new() -> Result<Self, prometheus::Error> {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let opts = |name: &str, text: &str| Opts::new(name, text).namespace("fanfare");
         let seconds = |name: &str, text: &str| {
             HistogramOpts::new(name, text)
@@ -130,6 +128,14 @@ impl Metrics {
                     0.25, 0.5, 1.0, 2.5,
                 ])
         };
+        let delivery_seconds = HistogramVec::new(
+            seconds(
+                "delivery_seconds",
+                "Accepted by a node to handed to the last socket",
+            ),
+            &["path"],
+        )?;
+        registry.register(Box::new(delivery_seconds.clone()))?;
         Ok(Self {
             connections: IntGaugeVec::new(opts("connections", "Open connections"), &["transport"])?,
             opened: IntCounterVec::new(
@@ -158,13 +164,8 @@ impl Metrics {
                 opts("deliveries_dropped_total", "Deliveries that were dropped"),
                 &["reason"],
             )?,
-            delivery_seconds: HistogramVec::new(
-                seconds(
-                    "delivery_seconds",
-                    "Accepted by a node to handed to the last socket",
-                ),
-                &["path"],
-            )?,
+            local_delivery_seconds: delivery_seconds.with_label_values(&["local"]),
+            remote_delivery_seconds: delivery_seconds.with_label_values(&["remote"]),
             records: IntCounterVec::new(
                 opts("records_total", "Records by kind and outcome"),
                 &["kind", "outcome"],

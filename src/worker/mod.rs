@@ -246,6 +246,7 @@ impl Worker {
 
     /// Writes each touched connection once, however many frames have gathered.
     async fn write_dirty(self: Rc<Self>) {
+        let mailbox = self.node.pubsub.mailboxes()[self.index].clone();
         let mut batch = Vec::new();
         loop {
             poll_fn(|task| {
@@ -262,8 +263,10 @@ impl Worker {
                 self.write(&connection);
             }
             self.observe_written();
-            // Let what gathered meanwhile be read before it is written.
-            tokio::task::yield_now().await;
+            if !mailbox.is_empty() {
+                // Let what gathered meanwhile be read before it is written.
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -274,13 +277,11 @@ impl Worker {
         }
         let now = clock::unix_us();
         for delivery in unwritten.drain(..) {
-            let path = if delivery.remote { "remote" } else { "local" };
-            let seconds = (now - delivery.accepted_at).max(0) as f64 / 1e6;
-            self.node
-                .metrics
-                .delivery_seconds
-                .with_label_values(&[path])
-                .observe(seconds);
+            let seconds = match delivery.remote {
+                true => &self.node.metrics.remote_delivery_seconds,
+                false => &self.node.metrics.local_delivery_seconds,
+            };
+            seconds.observe((now - delivery.accepted_at).max(0) as f64 / 1e6);
         }
     }
 

@@ -34,7 +34,10 @@ pub(super) async fn run(worker: Rc<Worker>) {
             tell_overloaded(&worker, topic);
         }
         turn_seconds.observe(clock::now().saturating_duration_since(start).as_secs_f64());
-        tokio::task::yield_now().await;
+        if !mailbox.is_empty() {
+            // First what this turn has appended is written, and sockets are read.
+            tokio::task::yield_now().await;
+        }
     }
 }
 
