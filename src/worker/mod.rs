@@ -17,6 +17,7 @@ mod reader;
 mod saving;
 mod stage;
 mod table;
+mod write_queue;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -37,7 +38,7 @@ pub use metrics::Metrics;
 pub use stage::{Departure, Stage};
 
 use crate::broker::Letter;
-use crate::clock::{self, UnixMicros};
+use crate::clock;
 use crate::presence::{Owner, Presence};
 use crate::protocol::{CloseReason, Fastlane};
 use crate::pubsub::{Calls, PubSub};
@@ -47,12 +48,10 @@ use crate::transport::Mount;
 use crate::transport::longpoll::TokenKey;
 use connection::{Connection, Link, Written};
 use table::Table;
+use write_queue::WriteQueue;
 
 /// How long a closing connection may take to go before it is cut off.
 const LINGER: Duration = Duration::from_secs(5);
-
-/// Room for touched connections that a worker keeps.
-const DIRTY_KEPT: usize = 1_024;
 
 /// How long a worker may not turn before the node counts as hung, in microseconds.
 const STALLED_US: i64 = 10_000_000;
@@ -103,12 +102,6 @@ impl Node {
     }
 }
 
-/// A delivery whose frames are appended and not written yet.
-struct Unwritten {
-    accepted_at: UnixMicros,
-    remote: bool,
-}
-
 /// A broadcast on its way through a channel that intercepts it.
 struct Intercepted {
     connection: Rc<Connection>,
@@ -125,8 +118,8 @@ pub struct Worker {
     serials: Cell<u32>,
     owners: Cell<u64>,
     started: Instant,
-    dirty: RefCell<Vec<Rc<Connection>>>,
-    unwritten: RefCell<Vec<Unwritten>>,
+    /// The connections with something in their outbox.
+    dirty: RefCell<WriteQueue<Rc<Connection>>>,
     writer_waker: RefCell<Option<Waker>>,
     /// Intercepted broadcasts that wait for the current outputs to be performed.
     intercepted: RefCell<VecDeque<Intercepted>>,
@@ -151,7 +144,6 @@ impl Worker {
             owners: Cell::new((index as u64) << 48),
             started: clock::now(),
             dirty: RefCell::default(),
-            unwritten: RefCell::default(),
             writer_waker: RefCell::new(None),
             intercepted: RefCell::default(),
             performing: Cell::new(false),
@@ -230,14 +222,12 @@ impl Worker {
         }
     }
 
-    /// Puts a connection on the list of outboxes to write at the end of the turn.
+    /// Puts a connection in line to be written at the end of the turn.
     fn touch(&self, connection: &Rc<Connection>) {
         if connection.blocked.get() || connection.dirty.replace(true) {
             return;
         }
-        let mut dirty = self.dirty.borrow_mut();
-        dirty.push(connection.clone());
-        if dirty.len() == 1
+        if self.dirty.borrow_mut().push(connection.clone())
             && let Some(waker) = self.writer_waker.borrow().as_ref()
         {
             waker.wake_by_ref();
@@ -257,13 +247,13 @@ impl Worker {
                 }
             })
             .await;
-            std::mem::swap(&mut *self.dirty.borrow_mut(), &mut batch);
+            self.dirty.borrow_mut().take(&mut batch);
             for connection in batch.drain(..) {
                 connection.dirty.set(false);
                 self.write(&connection);
             }
             self.observe_written();
-            if !mailbox.is_empty() {
+            if self.dirty.borrow().has_crowd() || !mailbox.is_empty() {
                 // Let what gathered meanwhile be read before it is written.
                 tokio::task::yield_now().await;
             }
@@ -271,12 +261,12 @@ impl Worker {
     }
 
     fn observe_written(&self) {
-        let mut unwritten = self.unwritten.borrow_mut();
-        if unwritten.is_empty() {
+        let mut dirty = self.dirty.borrow_mut();
+        let Some(first) = dirty.next_written() else {
             return;
-        }
+        };
         let now = clock::unix_us();
-        for delivery in unwritten.drain(..) {
+        for delivery in std::iter::once(first).chain(std::iter::from_fn(|| dirty.next_written())) {
             let seconds = match delivery.remote {
                 true => &self.node.metrics.remote_delivery_seconds,
                 false => &self.node.metrics.local_delivery_seconds,
@@ -379,7 +369,7 @@ impl Worker {
         let mut connections = self.connections.borrow_mut();
         if connections.len() < connections.capacity() / 4 {
             connections.shrink_to_fit();
-            self.dirty.borrow_mut().shrink_to(DIRTY_KEPT);
+            self.dirty.borrow_mut().give_back();
         }
     }
 

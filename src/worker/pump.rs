@@ -8,7 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::connection::Connection;
-use super::{Intercepted, Unwritten, Worker, effects, longpoll};
+use super::write_queue::Unwritten;
+use super::{Intercepted, Worker, effects, longpoll};
 use crate::backoff;
 use crate::clock;
 use crate::protocol::{Broadcast, CloseReason, Fastlane, Payload, Topic, events};
@@ -105,7 +106,7 @@ pub(super) fn fan_out(
             .inc_by(result.skipped);
     }
     if result.delivered > 0 {
-        worker.unwritten.borrow_mut().push(Unwritten {
+        worker.dirty.borrow_mut().deliver(Unwritten {
             accepted_at: deliver.accepted_at,
             remote: deliver.remote,
         });
