@@ -29,7 +29,7 @@ pub struct Metrics {
     pub remote_delivery_seconds: Histogram,
     /// `fanfare_records_total{kind,outcome}`: `stored`, `known`, `refused`, `abandoned` or `unavailable`.
     pub records: IntCounterVec,
-    /// `fanfare_worker_turn_seconds{worker}`: one batch of a worker's mailbox.
+    /// `fanfare_worker_turn_seconds{worker}`: one batch of a worker's mailbox, or one of its writes to sockets.
     pub turn_seconds: HistogramVec,
     /// `fanfare_worker_sockets{worker}`: open connections by worker.
     pub sockets: IntGaugeVec,
@@ -62,6 +62,11 @@ const CODES: [&str; 11] = [
 const OUTCOMES: [&str; 5] = ["stored", "known", "refused", "unavailable", "abandoned"];
 
 impl Metrics {
+    /// Returns the turns of one worker.
+    pub(super) fn turn_seconds_of(&self, index: usize) -> Histogram {
+        self.turn_seconds.with_label_values(&[&index.to_string()])
+    }
+
     /// Counts somebody who is not let in.
     pub(super) fn count_refused(&self, reason: &str) {
         debug_assert!(REASONS.contains(&reason), "{reason} is not in the list");
@@ -171,7 +176,10 @@ impl Metrics {
                 &["kind", "outcome"],
             )?,
             turn_seconds: HistogramVec::new(
-                seconds("worker_turn_seconds", "One batch of a worker's mailbox"),
+                seconds(
+                    "worker_turn_seconds",
+                    "One batch of a worker's mailbox, or one of its writes to sockets",
+                ),
                 &["worker"],
             )?,
             sockets: IntGaugeVec::new(

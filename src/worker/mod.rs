@@ -237,6 +237,7 @@ impl Worker {
     /// Writes each touched connection once, however many frames have gathered.
     async fn write_dirty(self: Rc<Self>) {
         let mailbox = self.node.pubsub.mailboxes()[self.index].clone();
+        let turn_seconds = self.node.metrics.turn_seconds_of(self.index);
         let mut batch = Vec::new();
         loop {
             poll_fn(|task| {
@@ -247,12 +248,14 @@ impl Worker {
                 }
             })
             .await;
+            let start = clock::now();
             self.dirty.borrow_mut().take(&mut batch);
             for connection in batch.drain(..) {
                 connection.dirty.set(false);
                 self.write(&connection);
             }
             self.observe_written();
+            turn_seconds.observe(clock::now().saturating_duration_since(start).as_secs_f64());
             if self.dirty.borrow().has_crowd() || !mailbox.is_empty() {
                 // Let what gathered meanwhile be read before it is written.
                 tokio::task::yield_now().await;

@@ -19,11 +19,7 @@ use crate::socket::ChannelId;
 /// Runs until the worker stops.
 pub(super) async fn run(worker: Rc<Worker>) {
     let mailbox = worker.node.pubsub.mailboxes()[worker.index].clone();
-    let turn_seconds = worker
-        .node
-        .metrics
-        .turn_seconds
-        .with_label_values(&[&worker.index.to_string()]);
+    let turn_seconds = worker.node.metrics.turn_seconds_of(worker.index);
     let (mut entries, mut overloaded) = (VecDeque::new(), Vec::new());
     loop {
         poll_fn(|task| mailbox.poll_take(task, &mut entries, &mut overloaded)).await;

@@ -385,7 +385,7 @@ NODE = Dashboard(
                 PRESSURE[2],
                 heat(
                     "A worker's turn",
-                    "How long one batch of a worker's mailbox takes; heartbeats and joins wait for it.",
+                    "How long one batch of a worker's mailbox, or one of its writes to sockets, takes; heartbeats and joins wait for it.",
                     "s",
                     "fanfare_worker_turn_seconds",
                 ),
