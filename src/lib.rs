@@ -4,7 +4,7 @@
 //! Floor 0 is [`protocol`], [`auth`], [`clock`], [`backoff`], [`limits`], [`metrics`] and [`tls`]; floor 1 is [`channel`],
 //! [`channels`] and [`socket`]; floor 2 is [`broker`], [`pubsub`], [`presence`], [`store`] and
 //! [`transport`]; floor 3 is [`worker`]; floor 4 is [`http`]; floor 5 is [`gateway`], [`drain`] and
-//! [`config`]. The [`manual`] says what all of it promises, speaks and needs.
+//! [`config`]. `seeds` is for unit tests alone. The [`manual`] says what all of it promises, speaks and needs.
 
 pub mod auth;
 pub mod backoff;

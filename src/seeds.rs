@@ -1,24 +1,36 @@
-//! Runs a simulation with the seeds that `SIMULATION_SEEDS` says, `first-last` (1-20000), on all cores.
+//! Runs simulations by their seeds, on all cores; for unit tests alone.
 
 use std::num::NonZero;
+use std::ops::RangeInclusive;
+use std::panic::{RefUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-/// Checks each seed; a panic is the answer for one that fails.
-pub(crate) fn check(seed: impl Fn(u64) + Sync) {
+use parking_lot::Mutex;
+
+/// What `SIMULATION_SEEDS` says: a seed, or first-last; 1-20000 when it says nothing.
+pub(crate) fn chosen() -> RangeInclusive<u64> {
     let text = std::env::var("SIMULATION_SEEDS").unwrap_or_else(|_| String::from("1-20000"));
-    let (first, last): (u64, u64) = text
-        .split_once('-')
-        .and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)))
-        .expect("SIMULATION_SEEDS must be first-last");
-    let next = AtomicU64::new(first);
+    let (first, last) = text.split_once('-').unwrap_or((&text, &text));
+    let number = |text: &str| {
+        text.parse()
+            .expect("SIMULATION_SEEDS must be a seed, or first-last")
+    };
+    number(first)..=number(last)
+}
+
+/// Checks each seed, and says in the end which have failed.
+pub(crate) fn check(seeds: RangeInclusive<u64>, seed: impl Fn(u64) + Sync + RefUnwindSafe) {
+    let (next, failed) = (AtomicU64::new(*seeds.start()), Mutex::new(Vec::new()));
     let check_all = || {
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
-            if at > last {
+            if at > *seeds.end() {
                 return;
             }
-            seed(at);
+            if catch_unwind(|| seed(at)).is_err() {
+                failed.lock().push(at);
+            }
         }
     };
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
@@ -27,4 +39,6 @@ pub(crate) fn check(seed: impl Fn(u64) + Sync) {
             scope.spawn(check_all);
         }
     });
+    let failed = failed.into_inner();
+    assert!(failed.is_empty(), "seeds that fail: {failed:?}");
 }

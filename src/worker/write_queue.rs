@@ -29,10 +29,10 @@ pub(super) struct WriteQueue<T> {
     waiting: VecDeque<T>,
     /// Appended since the last turn.
     appended: Vec<Unwritten>,
-    /// Each with how many must have been taken of those that wait, from the first on.
+    /// Each with how many must have been taken of all that ever waited.
     unwritten: VecDeque<(u64, Unwritten)>,
+    /// How many ever waited.
     waited: u64,
-    taken: u64,
 }
 
 impl<T> Default for WriteQueue<T> {
@@ -43,7 +43,6 @@ impl<T> Default for WriteQueue<T> {
             appended: Vec::new(),
             unwritten: VecDeque::new(),
             waited: 0,
-            taken: 0,
         }
     }
 }
@@ -82,13 +81,13 @@ impl<T> WriteQueue<T> {
             .extend(appended.map(|delivery| (through, delivery)));
         let next = self.waiting.len().min(PIECE);
         batch.extend(self.waiting.drain(..next));
-        self.taken += next as u64;
     }
 
     /// Takes the next delivery whose sockets have all been taken; to be asked after they were written.
     pub(super) fn next_written(&mut self) -> Option<Unwritten> {
         let (through, delivery) = *self.unwritten.front()?;
-        if through > self.taken {
+        let taken = self.waited - self.waiting.len() as u64;
+        if through > taken {
             return None;
         }
         self.unwritten.pop_front();
